@@ -1,1 +1,41 @@
-export type * from './otp-client.js';
+/** passport-sms-otp: log people in with a one-time PIN sent to their phone. */
+
+export type {
+  BudgetName,
+  Budgets,
+  CompletionLimit,
+  Limit,
+  Limiter,
+  LimiterOptions,
+  LimiterResult,
+} from './budgets.js';
+export { DEFAULT_BUDGETS } from './budgets.js';
+export type { Challenge, ChallengeStore, OpenChallenge } from './challenge.js';
+export { openChallenge } from './challenge.js';
+export type { SmsOtpErrorCode } from './errors.js';
+export { SmsOtpError } from './errors.js';
+export type { SmsOtpEvent } from './events.js';
+export type {
+  Awaitable,
+  MessageId,
+  PinType,
+  Recipient,
+  SendContext,
+  SmsOtpStrategyOptions,
+} from './options.js';
+export type {
+  Channel,
+  OtpClient,
+  PinVerification,
+  ResendPinRequest,
+  SendPinRequest,
+  SentPin,
+} from './otp-client.js';
+export type { OutcomeCode, OutcomeDetails, SmsOtpInfo } from './outcome.js';
+export { OUTCOMES } from './outcome.js';
+export type { CountryCode, NumberType } from './phone.js';
+export type { RequestLike } from './request.js';
+export type { RequireSmsOtpOptions } from './second-factor.js';
+export { requireSmsOtp, SmsOtpRequiredError } from './second-factor.js';
+export type { Phase, Proof, SmsOtpAuthenticateOptions, Verified, Verify, VerifyDone } from './strategy.js';
+export { SmsOtpStrategy, SmsOtpStrategy as Strategy } from './strategy.js';

@@ -1,0 +1,548 @@
+/**
+ * Budgets, attempts and the single-use claim: counters that are exact under parallel requests, over
+ * rate-limiter-flexible. A point is taken before the service is asked and given back when the request did not go on.
+ */
+
+import { createHmac } from 'node:crypto';
+import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js';
+import type { Credit } from './challenge.js';
+import { fromStore } from './errors.js';
+
+/** `points` per `duration` seconds. */
+export interface Limit {
+  points: number;
+  duration: number;
+}
+
+/** When a country's numbers get no more PINs: `sends` or more in `duration` seconds, of which fewer than `minimumRatio` were typed in. */
+export interface CompletionLimit {
+  sends: number;
+  duration: number;
+  minimumRatio: number;
+}
+
+/** The budgets; an empty list or null switches one off. */
+export interface Budgets {
+  /** Issues and resends for one recipient, all channels. A limit of 1 point is the cooldown. */
+  sendsPerNumber: readonly Limit[] | null;
+  /** Voice calls to one recipient, on top of `sendsPerNumber`. */
+  callsPerNumber: readonly Limit[] | null;
+  /** Sends asked for by one client (an IPv4 address, an IPv6 /64); a completed login gives one back. */
+  uncompletedPerClient: readonly Limit[] | null;
+  /** All sends of the strategy. */
+  sendsOverall: readonly Limit[] | null;
+  /** Per country: stops what looks like toll fraud. */
+  countryCompletion: CompletionLimit | null;
+  /** Wrong PINs for one recipient, over all challenges: at the limit no new PIN is sent. */
+  failuresPerNumber: readonly Limit[] | null;
+  /** Wrong PINs of one client. */
+  failedChecksPerClient: readonly Limit[] | null;
+}
+
+/** The name of a budget. */
+export type BudgetName = keyof Budgets;
+
+const HOUR = 3600;
+const DAY = 86_400;
+
+/** The budgets of a strategy whose host says nothing else. */
+export const DEFAULT_BUDGETS: Budgets = {
+  sendsPerNumber: [
+    { points: 1, duration: 30 },
+    { points: 5, duration: HOUR },
+    { points: 10, duration: DAY },
+  ],
+  callsPerNumber: [{ points: 3, duration: DAY }],
+  uncompletedPerClient: [{ points: 60, duration: HOUR }],
+  sendsOverall: [
+    { points: 1000, duration: HOUR },
+    { points: 5000, duration: DAY },
+  ],
+  countryCompletion: { sends: 100, duration: HOUR, minimumRatio: 0.4 },
+  failuresPerNumber: [
+    { points: 10, duration: 900 },
+    { points: 30, duration: DAY },
+  ],
+  failedChecksPerClient: [{ points: 60, duration: HOUR }],
+};
+
+/** `uncompletedPerClient` for an IPv6 /64, which one household or server has to itself. */
+export const DEFAULT_UNCOMPLETED_IPV6: readonly Limit[] = [{ points: 20, duration: HOUR }];
+
+/** A further limit of `failuresPerNumber` where a subject is known: NIST SP 800-63B allows 100 in a row per account. */
+export const DEFAULT_SUBJECT_FAILURES: Limit = { points: 100, duration: 24 * DAY };
+
+/** Beyond this Node's timers overflow, and a limiter in memory forgets at once. */
+export const LONGEST_DURATION = 2_147_483;
+
+/** What a limiter answers, or rejects with when it refuses. */
+export interface LimiterResult {
+  consumedPoints: number;
+  remainingPoints: number;
+  msBeforeNext: number;
+}
+
+/** The part of rate-limiter-flexible's interface that is used. It rejects with a result when refused, with an `Error` when down. */
+export interface Limiter {
+  consume(key: string, points?: number): Promise<LimiterResult>;
+  reward(key: string, points?: number): Promise<LimiterResult>;
+  get(key: string): Promise<LimiterResult | null>;
+  delete(key: string): Promise<boolean>;
+}
+
+/** What the option `limiter` is called with, once for each counter: pass it on to a limiter of rate-limiter-flexible. */
+export interface LimiterOptions {
+  keyPrefix: string;
+  points: number;
+  /** Seconds. */
+  duration: number;
+  purpose: 'budget' | 'attempts' | 'claim';
+}
+
+/** A limiter in this process's memory: what a strategy without the option `limiter` counts with. */
+export function memoryLimiter(options: LimiterOptions): Limiter {
+  return new RateLimiterMemory(options);
+}
+
+/** What `createCounters` needs of the parsed options. */
+export interface CounterSettings {
+  name: string;
+  budgets: Budgets;
+  uncompletedIpv6: readonly Limit[] | null;
+  subjectFailures: Limit | null;
+  limiter: (options: LimiterOptions) => Limiter;
+  secret: string;
+  storeTimeoutMs: number;
+  pinTtlSeconds: number;
+  attempts: number;
+  onNear: (budget: BudgetName, percent: 80 | 100) => void;
+}
+
+/** Whose budgets a request counts against. */
+export interface Payer {
+  recipient: string;
+  subject: string | undefined;
+  country: string | undefined;
+  /** Undefined: the address is the proxy's, and budgets per client are skipped. */
+  client: { family: 4 | 6; key: string } | undefined;
+  /** A browser that the host knows to be the recipient's is counted apart. */
+  known: boolean;
+}
+
+interface Gauge {
+  budget: BudgetName;
+  limit: Limit;
+  limiter: Limiter;
+  isCooldown: boolean;
+}
+
+/** A point that a request took. */
+interface Taken {
+  gauge: Gauge;
+  key: string;
+  /** The end of the window it was counted in: a point must not be given back to the next one. */
+  until: number;
+}
+
+/** The points that one request took. */
+export type Ticket = readonly Taken[];
+
+/** A budget said no. */
+export interface Refusal {
+  granted: false;
+  budget: BudgetName;
+  retryAfterSeconds: number;
+  isCooldown: boolean;
+}
+
+/** All budgets said yes. */
+export interface SendGrant {
+  granted: true;
+  ticket: Ticket;
+  cooldownUntil: number;
+  resendAt: number;
+  credit: Credit | undefined;
+}
+
+/** What counting a check says. */
+export type CheckGrant =
+  | { granted: true; ticket: Ticket; attemptsUsed: number }
+  | { granted: 'exhausted' }
+  | Refusal;
+
+/** The counters of one strategy. Every method rejects with an `SmsOtpError` when the store is down. */
+export interface Counters {
+  /** HMAC of a recipient or a client, for keys and events. */
+  hash(value: string): string;
+  /** Takes a point from every budget of a send, or none. `fresh`: a new challenge, not a resend. */
+  takeSend(payer: Payer, request: { voice: boolean; fresh: boolean }): Promise<SendGrant | Refusal>;
+  /** Counts an attempt before the service is asked. */
+  takeCheck(payer: Payer, challenge: { id: string; attemptsUsed: number }): Promise<CheckGrant>;
+  /** Gives points back, to windows that still hold them. */
+  giveBack(ticket: Ticket, options?: { keepCooldown?: boolean }): Promise<void>;
+  /** Gives one attempt back. */
+  giveAttemptBack(challengeId: string): Promise<void>;
+  /** How many attempts were counted; Infinity once the challenge was claimed. */
+  attemptsUsed(challengeId: string): Promise<number>;
+  /** True for exactly one caller per challenge. */
+  claim(challengeId: string): Promise<boolean>;
+  /** A PIN was right: failures are forgotten, the client gets its point back, the country its completion. */
+  complete(payer: Payer, ticket: Ticket, challenge: { credit?: Credit; sentAt: number }): Promise<void>;
+}
+
+/** Sets up the counters of one strategy, one limiter for each. */
+export function createCounters(settings: CounterSettings): Counters {
+  const { budgets, storeTimeoutMs } = settings;
+  const inMemory = settings.limiter === memoryLimiter;
+  // A limiter in memory answers at once; a deadline would only cost a timer.
+  const asked = <T>(answer: Promise<T>): Promise<T> =>
+    inMemory ? answer : fromStore(answer, storeTimeoutMs);
+
+  const prefix = (what: string) => `sms-otp:${settings.name}:${what}`;
+  const gauge = (budget: BudgetName, limit: Limit, label: string = budget): Gauge => ({
+    budget,
+    limit,
+    limiter: settings.limiter({
+      keyPrefix: prefix(`${label}:${limit.duration}`),
+      points: limit.points,
+      duration: limit.duration,
+      purpose: 'budget',
+    }),
+    isCooldown: budget === 'sendsPerNumber' && limit.points === 1,
+  });
+  const gauges = (budget: Exclude<BudgetName, 'countryCompletion'>): Gauge[] =>
+    (budgets[budget] ?? []).map((limit) => gauge(budget, limit));
+
+  const perNumber = gauges('sendsPerNumber').sort((a, b) => a.limit.duration - b.limit.duration);
+  const calls = gauges('callsPerNumber');
+  const perClient = {
+    4: gauges('uncompletedPerClient'),
+    6: (settings.uncompletedIpv6 ?? []).map((limit) =>
+      gauge('uncompletedPerClient', limit, 'uncompletedPerClient6'),
+    ),
+  };
+  const overall = gauges('sendsOverall');
+  const failures = gauges('failuresPerNumber');
+  const subjectFailures = settings.subjectFailures && [gauge('failuresPerNumber', settings.subjectFailures)];
+  const checksPerClient = gauges('failedChecksPerClient');
+  const country = budgets.countryCompletion && countryWatch(budgets.countryCompletion);
+  const lifetime = settings.pinTtlSeconds + 60;
+  const attempts = settings.limiter({
+    keyPrefix: prefix('attempts'),
+    points: settings.attempts,
+    duration: lifetime,
+    purpose: 'attempts',
+  });
+  const claims = settings.limiter({
+    keyPrefix: prefix('claim'),
+    points: 1,
+    duration: lifetime,
+    purpose: 'claim',
+  });
+
+  function hash(value: string): string {
+    return createHmac('sha256', settings.secret).update(value).digest('base64url').slice(0, 22);
+  }
+
+  const apart = (payer: Payer, key: string) => (payer.known ? `known:${key}` : key);
+  const numberKey = (payer: Payer) =>
+    apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient])));
+  const clientKey = (payer: Payer) => (payer.client ? apart(payer, hash(payer.client.key)) : '');
+  const failureGauges = (payer: Payer) =>
+    payer.subject !== undefined && subjectFailures ? [...failures, ...subjectFailures] : failures;
+
+  // One point from one key. A refused ask is counted by the limiter too, so it is in the ticket as well.
+  async function take(
+    gauge: Gauge,
+    key: string,
+  ): Promise<{ taken: Taken; refused: boolean; result: LimiterResult }> {
+    let refused = false;
+    const result = await asked(
+      gauge.limiter.consume(key, 1).catch((rejection: unknown) => {
+        if (!isResult(rejection)) throw rejection;
+        refused = true;
+        return rejection;
+      }),
+    );
+    return { taken: { gauge, key, until: Date.now() + result.msBeforeNext }, refused, result };
+  }
+
+  // Together, and all or nothing: when one refuses or fails, what the others took is given back.
+  async function takeAll(
+    asks: readonly [Gauge, string][],
+    ticket: Taken[],
+  ): Promise<LimiterResult[] | Refusal> {
+    const answers = await Promise.allSettled(asks.map(([gauge, key]) => take(gauge, key)));
+    const granted = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+    ticket.push(...granted.map(({ taken }) => taken));
+    const failed = answers.find((answer) => answer.status === 'rejected');
+    const refused = granted.filter((answer) => answer.refused);
+    if (failed === undefined && refused.length === 0) return granted.map(({ result }) => result);
+    await giveBack(ticket).catch((error: unknown) => {
+      if (failed === undefined) throw error;
+    });
+    if (failed !== undefined) throw failed.reason;
+    return refusal(refused.map(({ taken, result }) => ({ gauge: taken.gauge, result })));
+  }
+
+  async function read(gauge: Gauge, key: string): Promise<LimiterResult | undefined> {
+    const result = await asked(gauge.limiter.get(key));
+    return result && result.msBeforeNext > 0 ? result : undefined;
+  }
+
+  // A look before anything is taken: what is used up already refuses without leaving a trace of the request.
+  async function usedUp(asks: readonly [Gauge, string][]): Promise<Refusal | undefined> {
+    const results = await Promise.all(
+      asks.map(async ([gauge, key]) => ({ gauge, result: await read(gauge, key) })),
+    );
+    const full = results.flatMap(({ gauge, result }) =>
+      result && result.consumedPoints >= gauge.limit.points ? [{ gauge, result }] : [],
+    );
+    return full.length > 0 ? refusal(full) : undefined;
+  }
+
+  async function takeSend(payer: Payer, { voice, fresh }: { voice: boolean; fresh: boolean }) {
+    const number = numberKey(payer);
+    const client = clientKey(payer);
+    const clients = payer.client ? perClient[payer.client.family] : [];
+    const pair =
+      (key: string) =>
+      (gauge: Gauge): [Gauge, string] => [gauge, key];
+
+    const refused = await usedUp([
+      ...(fresh ? failureGauges(payer).map(pair(number)) : []),
+      ...clients.map(pair(client)),
+      ...overall.map(pair('all')),
+    ]);
+    if (refused) return refused;
+    const countryKey = payer.country && apart(payer, payer.country);
+    if (fresh && country && countryKey && (await country.isStopped(countryKey))) {
+      return {
+        granted: false,
+        budget: 'countryCompletion',
+        isCooldown: false,
+        retryAfterSeconds: country.pause(),
+      } as const;
+    }
+
+    const ticket: Taken[] = [];
+    // The cooldown alone first: of many requests at once exactly one goes on to the other limits of the number.
+    const cooldowns = perNumber.filter((gauge) => gauge.isCooldown);
+    const first = await takeAll(cooldowns.map(pair(number)), ticket);
+    if (!Array.isArray(first)) return first;
+    const others = perNumber.filter((gauge) => !gauge.isCooldown);
+    const second = await takeAll(
+      [
+        ...others.map(pair(number)),
+        ...(voice ? calls.map(pair(apart(payer, hash(payer.recipient)))) : []),
+        ...clients.map(pair(client)),
+      ],
+      ticket,
+    );
+    if (!Array.isArray(second)) return second;
+    const third = await takeAll(overall.map(pair('all')), ticket);
+    if (!Array.isArray(third)) return third;
+
+    overall.forEach((gauge, index) => {
+      const used = third[index]?.consumedPoints;
+      if (used === gauge.limit.points) settings.onNear('sendsOverall', 100);
+      else if (used === Math.ceil(gauge.limit.points * 0.8)) settings.onNear('sendsOverall', 80);
+    });
+    if (fresh && country && countryKey) await country.countSend(countryKey);
+    const now = Date.now();
+    const waits = (results: LimiterResult[]) =>
+      results.map((result) => (result.remainingPoints > 0 ? 0 : result.msBeforeNext));
+    const cooldownUntil = now + Math.max(0, ...first.map((result) => result.msBeforeNext));
+    const clientPoints = ticket.filter(({ gauge }) => gauge.budget === 'uncompletedPerClient');
+    return {
+      granted: true,
+      ticket,
+      cooldownUntil,
+      resendAt: Math.max(cooldownUntil, now + Math.max(0, ...waits(second.slice(0, others.length)))),
+      credit:
+        payer.client && clientPoints.length > 0
+          ? { key: client, family: payer.client.family, until: clientPoints.map(({ until }) => until) }
+          : undefined,
+    } as const;
+  }
+
+  async function takeCheck(
+    payer: Payer,
+    challenge: { id: string; attemptsUsed: number },
+  ): Promise<CheckGrant> {
+    const ticket: Taken[] = [];
+    const number = numberKey(payer);
+    const client = clientKey(payer);
+    const [used, checks, failed] = await allOrFirstError([
+      countAttempt(challenge),
+      Promise.all((payer.client ? checksPerClient : []).map((gauge) => take(gauge, client))),
+      // At check the failures are only counted: an open challenge is not disturbed by what strangers did.
+      Promise.all(failureGauges(payer).map((gauge) => take(gauge, number))),
+    ]);
+    ticket.push(...checks.map(({ taken }) => taken), ...failed.map(({ taken }) => taken));
+    if (used > settings.attempts) {
+      await giveBack(ticket);
+      return { granted: 'exhausted' };
+    }
+    const refused = checks.filter((answer) => answer.refused);
+    if (refused.length > 0) {
+      await Promise.all([giveBack(ticket), giveAttemptBack(challenge.id)]);
+      return refusal(refused.map(({ taken, result }) => ({ gauge: taken.gauge, result })));
+    }
+    return { granted: true, ticket, attemptsUsed: used };
+  }
+
+  // The counter may have been lost (a restart of a process that counts in memory) while the session was not: the
+  // count in the challenge is the least it can be.
+  async function countAttempt(challenge: { id: string; attemptsUsed: number }): Promise<number> {
+    const count = (points: number) => asked(counted(attempts.consume(challenge.id, points)));
+    const { consumedPoints } = await count(1);
+    if (consumedPoints > challenge.attemptsUsed || challenge.attemptsUsed === 0) return consumedPoints;
+    return (await count(challenge.attemptsUsed)).consumedPoints;
+  }
+
+  async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {
+    await Promise.all(
+      ticket.map(async ({ gauge, key, until }) => {
+        if (keepCooldown && gauge.isCooldown) return;
+        await giveOneBack(gauge.limiter, key, until);
+      }),
+    );
+  }
+
+  // `reward` on a key that is gone would create a point out of nothing, so the key must still hold ours.
+  async function giveOneBack(limiter: Limiter, key: string, until: number): Promise<void> {
+    if (Date.now() >= until) return;
+    const result = await asked(limiter.get(key));
+    if (result === null || result.consumedPoints <= 0 || result.msBeforeNext <= 0) return;
+    // The window that is open now ends later than ours: ours is over.
+    if (Date.now() + result.msBeforeNext > until + CLOCK_SLACK_MS) return;
+    const after = await asked(limiter.reward(key, 1));
+    // The key ran out between the look and the reward, and the point would be one too many.
+    if (after.consumedPoints < 0) await asked(counted(limiter.consume(key, 1)));
+  }
+
+  async function giveAttemptBack(challengeId: string): Promise<void> {
+    const result = await asked(attempts.get(challengeId));
+    if (result !== null && result.consumedPoints > 0) await asked(attempts.reward(challengeId, 1));
+  }
+
+  async function attemptsUsed(challengeId: string): Promise<number> {
+    const [used, claimed] = await Promise.all([
+      asked(attempts.get(challengeId)),
+      asked(claims.get(challengeId)),
+    ]);
+    return claimed !== null && claimed.consumedPoints > 0
+      ? Number.POSITIVE_INFINITY
+      : (used?.consumedPoints ?? 0);
+  }
+
+  async function claim(challengeId: string): Promise<boolean> {
+    const { consumedPoints } = await asked(counted(claims.consume(challengeId, 1)));
+    return consumedPoints === 1;
+  }
+
+  async function complete(
+    payer: Payer,
+    ticket: Ticket,
+    challenge: { credit?: Credit; sentAt: number },
+  ): Promise<void> {
+    const { credit } = challenge;
+    const number = numberKey(payer);
+    await Promise.all([
+      giveBack(ticket.filter(({ gauge }) => gauge.budget === 'failedChecksPerClient')),
+      ...failureGauges(payer).map((gauge) => asked(gauge.limiter.delete(number))),
+      ...(credit
+        ? perClient[credit.family].map((gauge, index) =>
+            giveOneBack(gauge.limiter, credit.key, credit.until[index] ?? 0),
+          )
+        : []),
+      country && payer.country
+        ? country.countCompletion(apart(payer, payer.country), challenge.sentAt)
+        : undefined,
+    ]);
+  }
+
+  // Sends and completions in windows that start on the clock, so that both are judged over the same time; the
+  // window before fades out, so that a new one does not start with sends that nobody had the time to complete.
+  function countryWatch({ sends, duration, minimumRatio }: CompletionLimit) {
+    const counter = (what: string) =>
+      settings.limiter({
+        keyPrefix: prefix(`${what}:${duration}`),
+        points: Number.MAX_SAFE_INTEGER,
+        duration: Math.min(2 * duration, LONGEST_DURATION),
+        purpose: 'budget',
+      });
+    const sent = counter('countrySends');
+    const completed = counter('countryCompletions');
+    const window = (at: number) => Math.floor(at / (duration * 1000));
+    const key = (code: string, at: number) => `${code}:${window(at)}`;
+    const count = async (limiter: Limiter, code: string) => {
+      const now = Date.now();
+      const before = 1 - (now / (duration * 1000) - window(now));
+      const [current, previous] = await Promise.all([
+        asked(limiter.get(key(code, now))),
+        asked(limiter.get(key(code, now - duration * 1000))),
+      ]);
+      return (current?.consumedPoints ?? 0) + before * (previous?.consumedPoints ?? 0);
+    };
+    return {
+      async isStopped(code: string): Promise<boolean> {
+        const [sends_, completions] = await Promise.all([count(sent, code), count(completed, code)]);
+        return sends_ >= sends && completions < minimumRatio * sends_;
+      },
+      async countSend(code: string): Promise<void> {
+        await asked(counted(sent.consume(key(code, Date.now()), 1)));
+      },
+      async countCompletion(code: string, sentAt: number): Promise<void> {
+        await asked(counted(completed.consume(key(code, sentAt), 1)));
+      },
+      pause: () => Math.max(1, Math.ceil(duration - ((Date.now() / 1000) % duration))),
+    };
+  }
+
+  return { hash, takeSend, takeCheck, giveBack, giveAttemptBack, attemptsUsed, claim, complete };
+}
+
+// Clocks and stores round differently; windows are at least a second long.
+const CLOCK_SLACK_MS = 500;
+
+function refusal(refused: readonly { gauge: Gauge; result: LimiterResult }[]): Refusal {
+  const [first, ...others] = [...refused].sort((a, b) => b.result.msBeforeNext - a.result.msBeforeNext);
+  if (first === undefined) throw new RangeError('A refusal needs a budget that refused');
+  return {
+    granted: false,
+    budget: first.gauge.budget,
+    retryAfterSeconds: Math.max(1, Math.ceil(first.result.msBeforeNext / 1000)),
+    isCooldown: first.gauge.isCooldown && others.every(({ gauge }) => gauge.isCooldown),
+  };
+}
+
+// Some asks only count: going over the limit is no refusal there.
+function counted(answer: Promise<LimiterResult>): Promise<LimiterResult> {
+  return answer.catch((rejection: unknown) => {
+    if (isResult(rejection)) return rejection;
+    throw rejection;
+  });
+}
+
+// The limiter rejects with a result when the budget refuses, and with an Error when its store is down.
+function isResult(rejection: unknown): rejection is LimiterResult {
+  return (
+    !(rejection instanceof Error) &&
+    typeof rejection === 'object' &&
+    rejection !== null &&
+    'msBeforeNext' in rejection &&
+    typeof rejection.msBeforeNext === 'number' &&
+    'consumedPoints' in rejection &&
+    typeof rejection.consumedPoints === 'number'
+  );
+}
+
+// Like Promise.all, but nothing is left running when one has failed.
+async function allOrFirstError<T extends readonly unknown[]>(
+  promises: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  await Promise.allSettled(promises);
+  return (await Promise.all(promises)) as unknown as T;
+}

@@ -1,0 +1,234 @@
+/** The open challenge, where it is kept, and what a page may know of it. */
+
+import { randomBytes } from 'node:crypto';
+import { SmsOtpError } from './errors.js';
+import type { Channel } from './otp-client.js';
+import type { CountryCode } from './phone.js';
+import { property, type RequestLike, signedInAs } from './request.js';
+
+/** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
+export interface Challenge {
+  /** 128 random bits, the same through all resends. Counters are keyed by it. */
+  id: string;
+  /** The service's handle of the PIN; empty for a decoy. */
+  pinId: string;
+  /** Where the last PIN went. */
+  channel: Channel;
+  /** All that was known of the recipient when the challenge was opened: another channel may be asked for later. */
+  phoneNumber?: string;
+  email?: string;
+  subject?: string;
+  country?: CountryCode;
+  /** The number, masked. */
+  maskedPhone?: string;
+  maskedEmail?: string;
+  /** The ways in which this recipient can get a PIN. */
+  channels: Channel[];
+  expiresAt: number;
+  /** Until then an issue for the same recipient sends nothing. */
+  cooldownUntil: number;
+  /** The earliest time of another send that the budgets allow. */
+  resendAt: number;
+  attempts: number;
+  attemptsUsed: number;
+  /** When the PIN was made. */
+  sentAt: number;
+  /** Who was signed in when it was opened: what Passport's serializer stored, as JSON; missing for nobody. */
+  signedInAs?: string;
+  /** What the login gives back to the client's budget when it is completed. */
+  credit?: Credit;
+  /** Nothing was sent: the host said that this recipient cannot receive a PIN. */
+  decoy?: true;
+  /** Counted apart from strangers. */
+  known?: true;
+}
+
+/** A counted point that can be given back: the key, and for each limit of the budget the end of its window. */
+export interface Credit {
+  key: string;
+  family: 4 | 6;
+  until: number[];
+}
+
+/**
+ * Where open challenges are kept: on the server, found by something that only this browser holds (never by number,
+ * user or form field). What `set` resolved is there for the next `get` of any process. It need not be atomic.
+ */
+export interface ChallengeStore {
+  get(req: RequestLike, name: string): Promise<Challenge | undefined>;
+  set(req: RequestLike, name: string, challenge: Challenge): Promise<void>;
+  remove(req: RequestLike, name: string): Promise<void>;
+}
+
+/** A new random id of 128 bits. */
+export function newChallengeId(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+/** What the session says about proven PINs and open challenges, under the key `smsOtp`. */
+export interface SessionNotes {
+  challenges?: Record<string, unknown>;
+  marks?: Record<string, unknown>;
+}
+
+type Callback = (error?: unknown) => void;
+
+/** A session that can be saved and renewed, as express-session makes it. */
+export interface SavableSession {
+  save(callback: Callback): unknown;
+  regenerate(callback: Callback): unknown;
+  reload?(callback: Callback): unknown;
+  smsOtp?: SessionNotes;
+}
+
+const NEEDS_SESSION =
+  'SmsOtpStrategy keeps its challenges in the session, on the server. Did you forget to use express-session, or do ' +
+  'you use a session that lives in a cookie? Use express-session with a store, or give the option `challenges`.';
+
+/** The session, once it is sure that it can keep a secret: an error otherwise. */
+export function requireServerSession(req: RequestLike): SavableSession {
+  const { session } = req;
+  if (!isSavable(session) || typeof property(req, 'sessionStore') !== 'object') {
+    throw new SmsOtpError('ERR_SMS_OTP_SESSION', NEEDS_SESSION);
+  }
+  return session;
+}
+
+function isSavable(session: unknown): session is SavableSession {
+  return (
+    typeof property(session, 'save') === 'function' && typeof property(session, 'regenerate') === 'function'
+  );
+}
+
+/** An own object under an own key; nothing that comes from a prototype. */
+export function ownEntry(holder: unknown, key: string): unknown {
+  return typeof holder === 'object' && holder !== null && Object.hasOwn(holder, key)
+    ? Reflect.get(holder, key)
+    : undefined;
+}
+
+/** Writes an own entry, whatever the key is called, and leaves no empty holder behind when a value is taken away. */
+export function setNote(session: object, kind: 'challenges' | 'marks', name: string, value: unknown): void {
+  const notes = { ...asObject(ownEntry(session, 'smsOtp')) };
+  const entries = new Map(Object.entries(asObject(notes[kind])));
+  if (value === undefined) entries.delete(name);
+  else entries.set(name, value);
+  if (entries.size > 0) notes[kind] = Object.fromEntries(entries);
+  else delete notes[kind];
+  if (Object.keys(notes).length > 0) Reflect.set(session, 'smsOtp', notes);
+  else Reflect.deleteProperty(session, 'smsOtp');
+}
+
+/** Takes all entries of one kind away. */
+export function dropNotes(session: unknown, kind: 'challenges' | 'marks'): void {
+  if (typeof session !== 'object' || session === null) return;
+  for (const name of Object.keys(asObject(ownEntry(ownEntry(session, 'smsOtp'), kind)))) {
+    setNote(session, kind, name, undefined);
+  }
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+/** Runs a session method that takes a callback (express-session) or returns a promise (others). */
+export function settle(call: (callback: Callback) => unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const returned = call((error) => (error ? reject(error) : resolve()));
+    if (returned instanceof Promise) returned.then(() => resolve(), reject);
+  });
+}
+
+/** Saves the session now, and knows whether that worked. */
+export function saveSession(session: SavableSession): Promise<void> {
+  return settle((callback) => session.save(callback));
+}
+
+/** The default store: `req.session.smsOtp.challenges`, saved before `set` and `remove` resolve. */
+export const sessionChallenges: ChallengeStore = {
+  async get(req, name) {
+    return readChallenge(ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'challenges'), name));
+  },
+  async set(req, name, challenge) {
+    const session = requireServerSession(req);
+    setNote(session, 'challenges', name, challenge);
+    await saveSession(session);
+  },
+  async remove(req, name) {
+    const session = requireServerSession(req);
+    setNote(session, 'challenges', name, undefined);
+    await saveSession(session);
+  },
+};
+
+/** A challenge out of a store, or undefined when what is there cannot be one. */
+export function readChallenge(stored: unknown): Challenge | undefined {
+  return isChallenge(stored) ? stored : undefined;
+}
+
+function isChallenge(stored: unknown): stored is Challenge {
+  const texts = ['id', 'pinId', 'channel'];
+  const numbers = ['sentAt', 'expiresAt', 'cooldownUntil', 'resendAt', 'attempts', 'attemptsUsed'];
+  return (
+    texts.every((name) => typeof ownEntry(stored, name) === 'string') &&
+    numbers.every((name) => Number.isFinite(ownEntry(stored, name))) &&
+    Array.isArray(ownEntry(stored, 'channels'))
+  );
+}
+
+/** The open challenge as a page may show it. */
+export interface OpenChallenge {
+  /** The recipient, masked. */
+  to: string;
+  channel: Channel;
+  /** The ways in which a PIN can be asked for now. */
+  channels: Channel[];
+  expiresAt: Date;
+  /** The earliest time at which a resend can be asked for. */
+  resendAt: Date;
+  attemptsRemaining: number;
+}
+
+// A custom store is known to its strategy only, and the page has no strategy at hand.
+const customStores = new Map<string, Set<ChallengeStore>>();
+
+/** Lets {@link openChallenge} find the challenges of a strategy that keeps them elsewhere than in the session. */
+export function registerStore(name: string, store: ChallengeStore): void {
+  const stores = customStores.get(name) ?? new Set();
+  customStores.set(name, stores.add(store));
+}
+
+/**
+ * The challenge that is open in this browser's session, for the page with the PIN field.
+ *
+ * @param req the request of the page
+ * @param options.name the strategy's name; default 'sms-otp'
+ * @returns null when there is none or its time is over: send the visitor back to the start
+ */
+export async function openChallenge(
+  req: RequestLike,
+  options: { name?: string } = {},
+): Promise<OpenChallenge | null> {
+  const name = options.name ?? 'sms-otp';
+  for (const store of [sessionChallenges, ...(customStores.get(name) ?? [])]) {
+    const challenge = readChallenge(await store.get(req, name));
+    if (challenge === undefined || Date.now() >= challenge.expiresAt) continue;
+    if (challenge.signedInAs !== signedInAs(req)) continue;
+    return {
+      to: maskedRecipient(challenge),
+      channel: challenge.channel,
+      channels: [...challenge.channels],
+      expiresAt: new Date(challenge.expiresAt),
+      resendAt: new Date(challenge.resendAt),
+      attemptsRemaining: Math.max(0, challenge.attempts - challenge.attemptsUsed),
+    };
+  }
+  return null;
+}
+
+/** The recipient of the last PIN, masked. */
+export function maskedRecipient(
+  challenge: Pick<Challenge, 'channel' | 'maskedPhone' | 'maskedEmail'>,
+): string {
+  return (challenge.channel === 'email' ? challenge.maskedEmail : challenge.maskedPhone) ?? '';
+}

@@ -1,0 +1,64 @@
+/** What the system did wrong, and the deadlines that turn a silent dependency into an error. */
+
+import { isNativeError } from 'node:util/types';
+
+/** Why a request ended in an error; the cause's own code takes this one's place where it has one. */
+export type SmsOtpErrorCode =
+  /** The PIN service failed, did not answer, or answered nonsense. */
+  | 'ERR_SMS_OTP_SERVICE'
+  /** The store of challenges or counters failed or did not answer in time. */
+  | 'ERR_SMS_OTP_STORE'
+  /** There is no session, or one that cannot hold a challenge. */
+  | 'ERR_SMS_OTP_SESSION'
+  /** A route or an option asks for something that cannot be. */
+  | 'ERR_SMS_OTP_CONFIGURATION'
+  /** A function of the host failed with something that is no Error, or did not answer. */
+  | 'ERR_SMS_OTP_HOST';
+
+/**
+ * An error of the system. `status` is what the visitor should get (never the status that the PIN service answered
+ * to us), `cause` is what went wrong.
+ */
+export class SmsOtpError extends Error {
+  override readonly name = 'SmsOtpError';
+  readonly code: string;
+  readonly status: 500 | 503;
+
+  constructor(code: SmsOtpErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    const causeCode = codeOf(options?.cause);
+    this.code = causeCode?.startsWith('ERR_') ? causeCode : code;
+    this.status = code === 'ERR_SMS_OTP_SERVICE' || code === 'ERR_SMS_OTP_STORE' ? 503 : 500;
+  }
+}
+
+/** The `code` of an error, where it is a string. */
+export function codeOf(error: unknown): string | undefined {
+  const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/**
+ * An Error for whatever was thrown. Passport hands it to `next`, where `undefined` and `'route'` would mean "go on":
+ * only a real Error stops a request for certain.
+ */
+export function asError(thrown: unknown, message: string): Error {
+  return thrown instanceof Error || isNativeError(thrown)
+    ? thrown
+    : new SmsOtpError('ERR_SMS_OTP_HOST', message, { cause: thrown });
+}
+
+/** The answer of a store, or an error when it fails or has not answered after `ms` milliseconds. */
+export async function fromStore<T>(answer: PromiseLike<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer after ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } catch (cause) {
+    throw new SmsOtpError('ERR_SMS_OTP_STORE', 'The store of challenges and counters is down', { cause });
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,158 @@
+/** The request as the strategy sees it, whatever framework it came through. */
+
+import { isIP } from 'node:net';
+
+declare global {
+  namespace Express {
+    // The host's own user type, by declaration merging, as Passport's users know it.
+    interface User {}
+  }
+}
+
+/** The part of a request that the strategy reads. Express, Connect, Fastify and Koa requests have it. */
+export interface RequestLike {
+  method?: string | undefined;
+  headers: { readonly [name: string]: string | readonly string[] | undefined };
+  body?: unknown;
+  session?: unknown;
+  user?: Express.User | undefined;
+  /** The client's address, as under the framework's `trust proxy`. */
+  ip?: string | undefined;
+  /** 'http' or 'https', as under the framework's `trust proxy`. */
+  protocol?: string | undefined;
+}
+
+/** A property of `object`, whatever that is; undefined where there is none. */
+export function property(object: unknown, name: string): unknown {
+  return (typeof object === 'object' || typeof object === 'function') && object !== null
+    ? Reflect.get(object, name)
+    : undefined;
+}
+
+/** A field of the form that was posted: an own property of the body, nothing inherited. */
+export function bodyField(req: RequestLike, name: string): unknown {
+  const body = req.body;
+  return typeof body === 'object' && body !== null && Object.hasOwn(body, name)
+    ? Reflect.get(body, name)
+    : undefined;
+}
+
+/** Whether the request is a POST, also before a method-override middleware got to it. */
+export function isPost(req: RequestLike): boolean {
+  const original = property(req, 'originalMethod');
+  return req.method === 'POST' && (original === undefined || original === 'POST');
+}
+
+/**
+ * Whether the request came from a page of our own site. Fetch metadata decides where the browser sends it; the
+ * Origin header is the fallback; a request with neither was sent by no browser (OWASP, Cross-Site Request Forgery
+ * Prevention).
+ */
+export function isSameSite(req: RequestLike, trustedOrigins: ReadonlySet<string>): boolean {
+  const origin = header(req, 'origin');
+  const fetchSite = header(req, 'sec-fetch-site');
+  const trusted = () => trustedOrigins.has(originOf(origin) ?? '');
+  if (fetchSite !== undefined) return fetchSite === 'same-origin' || fetchSite === 'none' || trusted();
+  if (origin === undefined) return true;
+  const theirs = originOf(origin);
+  if (theirs === undefined) return false;
+  const host = hostOf(req);
+  if (host === undefined) return trusted();
+  const protocol =
+    req.protocol ?? (property(property(req, 'socket'), 'encrypted') === true ? 'https' : 'http');
+  // A proxy that ends TLS and is not trusted yet makes an https site look like http.
+  return theirs === originOf(`${protocol}://${host}`) || theirs === originOf(`https://${host}`) || trusted();
+}
+
+/** The origin of a URL in canonical form (lower case, no default port), or undefined where there is none. */
+export function originOf(url: string | undefined): string | undefined {
+  if (url === undefined || !URL.canParse(url)) return undefined;
+  const { origin } = new URL(url);
+  return origin === 'null' ? undefined : origin;
+}
+
+/** A header as one string; repeated ones are joined, so that no rule is met by one of several. */
+export function header(req: RequestLike, name: string): string | undefined {
+  const value = req.headers[name];
+  return typeof value === 'string' || value === undefined ? value : value.join(', ');
+}
+
+/**
+ * Who is signed in by the session: what Passport's serializer stored there, as JSON; undefined for nobody. A user
+ * that only this request knows (a password checked with `session: false`) is not signed in.
+ */
+export function signedInAs(req: RequestLike): string | undefined {
+  const key = property(property(req, '_sessionManager'), '_key');
+  const stored = property(property(req.session, typeof key === 'string' ? key : 'passport'), 'user');
+  return stored === undefined || stored === null ? undefined : JSON.stringify(stored);
+}
+
+function hostOf(req: RequestLike): string | undefined {
+  const app = property(req, 'app');
+  const settings = property(app, 'get');
+  if (typeof settings === 'function') {
+    // Express: `req.host` loses the port in version 4, so its own rule is followed.
+    const trust: unknown = settings.call(app, 'trust proxy fn');
+    const address = property(property(req, 'socket'), 'remoteAddress');
+    const forwarded = header(req, 'x-forwarded-host')?.split(',')[0]?.trim();
+    if (forwarded && typeof trust === 'function' && trust.call(app, address, 0) === true) return forwarded;
+    if (trust !== undefined) return header(req, 'host');
+  }
+  const host = property(req, 'host');
+  return typeof host === 'string' ? host : (header(req, 'host') ?? header(req, ':authority'));
+}
+
+/** What budgets per client are counted for. */
+export type ClientAddress =
+  | { family: 4 | 6; key: string }
+  /** The address is the proxy's own: the host has not told its framework to trust it. */
+  | 'proxy'
+  | undefined;
+
+const FORWARDING_HEADERS = ['x-forwarded-for', 'forwarded', 'x-real-ip'];
+
+/** The client's address as a key: an IPv4 address, or the /64 network of an IPv6 address, in one spelling. */
+export function clientAddress(req: RequestLike): ClientAddress {
+  const ip = req.ip;
+  if (typeof ip !== 'string' || ip === '') return undefined;
+  const groups = isIP(ip.replace(/%.*$/u, '')) === 6 ? ipv6Groups(ip.replace(/%.*$/u, '')) : undefined;
+  const mapped = groups?.slice(0, 6).join(':') === '0:0:0:0:0:65535' ? groups.slice(6) : undefined;
+  const v4 = mapped ? mapped.flatMap((group) => [group >> 8, group & 255]).join('.') : ip;
+  if (
+    isPrivate(v4, mapped ? undefined : groups) &&
+    FORWARDING_HEADERS.some((name) => req.headers[name] !== undefined)
+  ) {
+    return 'proxy';
+  }
+  if (groups === undefined || mapped !== undefined) return { family: 4, key: v4 };
+  return {
+    family: 6,
+    key: groups
+      .slice(0, 4)
+      .map((group) => group.toString(16))
+      .join(':'),
+  };
+}
+
+function ipv6Groups(ip: string): number[] {
+  // The URL parser writes every spelling (alias zeros, upper case, dotted end) in one way.
+  const canonical = new URL(`http://[${ip}]`).hostname.slice(1, -1);
+  const [head = '', tail] = canonical.split('::');
+  const groups = (text: string) =>
+    text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
+  const start = groups(head);
+  const end = tail === undefined ? [] : groups(tail);
+  return [...start, ...new Array<number>(8 - start.length - end.length).fill(0), ...end];
+}
+
+function isPrivate(v4: string, v6: number[] | undefined): boolean {
+  if (v6 !== undefined) {
+    const [first = 0] = v6;
+    return (
+      v6.slice(0, 7).every((group) => group === 0) ||
+      (first & 0xfe00) === 0xfc00 ||
+      (first & 0xffc0) === 0xfe80
+    );
+  }
+  return /^(?:127\.|10\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.)/u.test(v4);
+}

@@ -1,0 +1,227 @@
+/** Marks: the notes in a session that its user has proved a PIN, and the guard that asks for them. */
+
+import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './challenge.js';
+import type { Channel } from './otp-client.js';
+import { header, property, type RequestLike, signedInAs } from './request.js';
+
+/** A proof: when, by which way, and whose. */
+export interface Mark {
+  /** Milliseconds since 1970. */
+  at: number;
+  channel: Channel;
+  subject?: string;
+  /** What Passport's serializer stored for the user who logged in. */
+  user: unknown;
+}
+
+/** A mark before it is known what the serializer stores. */
+export type Proven = Omit<Mark, 'user'>;
+
+/**
+ * Writes the mark if, in this request, Passport logs in exactly `user`: into the session that it makes for the login,
+ * before it saves it. A login of somebody else, or without a session, leaves none. No challenge survives a login.
+ */
+export function markAtLogin(req: RequestLike, name: string, user: unknown, proven: Proven): void {
+  const logIn = property(req, 'logIn');
+  if (typeof logIn !== 'function') return;
+  const markedLogIn = function (this: unknown, ...args: unknown[]): unknown {
+    const [who, options] = args;
+    if (who === user && property(options, 'session') !== false) writeOnRegenerate(req, name, proven);
+    return Reflect.apply(logIn, this, args);
+  };
+  Reflect.set(req, 'logIn', markedLogIn);
+  Reflect.set(req, 'login', markedLogIn);
+}
+
+// Passport regenerates the session, lets the serializer run, merges the old session over the new one
+// (keepSessionInfo) and saves. The mark goes in at the save: nothing comes after it, and no second write is needed.
+function writeOnRegenerate(req: RequestLike, name: string, proven: Proven): void {
+  const before = req.session;
+  const regenerate = property(before, 'regenerate');
+  if (typeof before !== 'object' || before === null || typeof regenerate !== 'function') return;
+  const others = ownEntry(ownEntry(before, 'smsOtp'), 'marks');
+  hide(before, 'regenerate', (...args: unknown[]) => {
+    Reflect.deleteProperty(before, 'regenerate');
+    return Reflect.apply(
+      regenerate,
+      before,
+      args.map(beforeCallback(() => writeOnSave(req, name, proven, others))),
+    );
+  });
+}
+
+function writeOnSave(req: RequestLike, name: string, proven: Proven, others: unknown): void {
+  const { session } = req;
+  const save = property(session, 'save');
+  if (typeof session !== 'object' || session === null || typeof save !== 'function') return;
+  hide(session, 'save', (...args: unknown[]) => {
+    Reflect.deleteProperty(session, 'save');
+    dropNotes(session, 'challenges');
+    dropNotes(session, 'marks');
+    for (const [other, mark] of Object.entries(typeof others === 'object' && others !== null ? others : {})) {
+      if (belongsTo(mark, signedInAs(req))) setNote(session, 'marks', other, mark);
+    }
+    writeMark(req, session, name, proven);
+    return Reflect.apply(save, session, args);
+  });
+}
+
+// Not enumerable, so that neither the merge of keepSessionInfo nor a session's own hashing sees it.
+function hide(session: object, method: string, value: (...args: unknown[]) => unknown): void {
+  Object.defineProperty(session, method, { value, configurable: true, enumerable: false, writable: true });
+}
+
+function beforeCallback(act: () => void): (argument: unknown) => unknown {
+  return (argument) =>
+    typeof argument === 'function'
+      ? (error: unknown, ...rest: unknown[]) => {
+          if (!error) act();
+          return Reflect.apply(argument, undefined, [error, ...rest]);
+        }
+      : argument;
+}
+
+function writeMark(req: RequestLike, session: object, name: string, proven: Proven): void {
+  const user = signedInAs(req);
+  if (user !== undefined)
+    setNote(session, 'marks', name, { ...proven, user: JSON.parse(user) } satisfies Mark);
+}
+
+/** Writes the mark into the session as it is, for a user who is signed in and stays so, and saves it. */
+export async function markNow(
+  req: RequestLike,
+  session: SavableSession,
+  name: string,
+  proven: Proven,
+): Promise<void> {
+  writeMark(req, session, name, proven);
+  await saveSession(session);
+}
+
+function belongsTo(mark: unknown, user: string | undefined): boolean {
+  return user !== undefined && JSON.stringify(ownEntry(mark, 'user')) === user;
+}
+
+/**
+ * Signs the session out, keeps the host's data and gives it a new id: between two factors nobody is signed in. The
+ * marks of whoever was signed in go too.
+ */
+export async function signOut(req: RequestLike): Promise<void> {
+  dropNotes(req.session, 'marks');
+  const logOut = property(req, 'logOut');
+  if (typeof logOut === 'function') {
+    await settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
+  }
+}
+
+/** Options of {@link requireSmsOtp}. */
+export interface RequireSmsOtpOptions {
+  /** The strategy whose proof counts. Default: 'sms-otp'. */
+  name?: string;
+  /** How old the proof may be, in seconds. Default: as old as the login. */
+  maxAgeSeconds?: number;
+  /** The ways of proof that count. Default: SMS and voice; e-mail proves an address and not a phone. */
+  channels?: readonly Channel[];
+  /** Where a page (GET that accepts HTML) sends the visitor to prove a PIN; the way back is `session.returnTo`. */
+  redirectTo?: string;
+}
+
+/** The error for everything that cannot be redirected. */
+export class SmsOtpRequiredError extends Error {
+  override readonly name = 'SmsOtpRequiredError';
+  readonly status = 403;
+  readonly code = 'sms_otp_required';
+  readonly strategy: string;
+  readonly maxAgeSeconds: number | undefined;
+
+  constructor(strategy: string, maxAgeSeconds: number | undefined) {
+    super('This needs a PIN that was proved a short while ago');
+    this.strategy = strategy;
+    this.maxAgeSeconds = maxAgeSeconds;
+  }
+}
+
+/** The response, as far as the guard needs it. */
+export interface ResponseLike {
+  redirect(status: number, url: string): unknown;
+}
+
+/** A middleware in Connect's form. */
+export type Guard = (req: RequestLike, res: ResponseLike, next: (error?: unknown) => void) => void;
+
+/**
+ * Lets a request pass only when somebody is signed in and has proved a PIN in this session, recently enough.
+ *
+ * @throws TypeError for an option that is misspelt or wrong
+ */
+export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
+  const { name = 'sms-otp', maxAgeSeconds, channels = ['sms', 'voice'], redirectTo } = options;
+  checkGuardOptions(options);
+  return function requireSmsOtpGuard(req, res, next) {
+    if (isProven(req, name, channels, maxAgeSeconds)) return next();
+    if (redirectTo === undefined || !isPageView(req))
+      return next(new SmsOtpRequiredError(name, maxAgeSeconds));
+    const path = localPath(req);
+    if (path !== undefined && typeof req.session === 'object' && req.session !== null) {
+      Reflect.set(req.session, 'returnTo', path);
+    }
+    res.redirect(303, redirectTo);
+  };
+}
+
+function checkGuardOptions(options: RequireSmsOtpOptions): void {
+  const known = ['name', 'maxAgeSeconds', 'channels', 'redirectTo'];
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) {
+      throw new TypeError(`requireSmsOtp: there is no option '${key}'. Known options: ${known.join(', ')}.`);
+    }
+  }
+  const { name, maxAgeSeconds, channels, redirectTo } = options;
+  if (name !== undefined && (typeof name !== 'string' || name === '')) {
+    throw new TypeError('requireSmsOtp: the option `name` must be the name of a strategy.');
+  }
+  if (maxAgeSeconds !== undefined && !(Number.isFinite(maxAgeSeconds) && maxAgeSeconds > 0)) {
+    throw new TypeError('requireSmsOtp: the option `maxAgeSeconds` must be a number of seconds above 0.');
+  }
+  if (channels !== undefined) {
+    const valid = Array.isArray(channels) && channels.length > 0;
+    if (!valid || !channels.every((channel) => ['sms', 'voice', 'email'].includes(channel))) {
+      throw new TypeError(
+        "requireSmsOtp: the option `channels` must be a list of 'sms', 'voice' and 'email'.",
+      );
+    }
+  }
+  if (redirectTo !== undefined && (typeof redirectTo !== 'string' || redirectTo === '')) {
+    throw new TypeError('requireSmsOtp: the option `redirectTo` must be an address.');
+  }
+}
+
+function isProven(
+  req: RequestLike,
+  name: string,
+  channels: readonly Channel[],
+  maxAgeSeconds = Number.POSITIVE_INFINITY,
+): boolean {
+  if (!req.user) return false;
+  const mark = ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'marks'), name);
+  const at = ownEntry(mark, 'at');
+  const channel = ownEntry(mark, 'channel');
+  if (typeof at !== 'number' || !belongsTo(mark, signedInAs(req))) return false;
+  const age = Date.now() - at;
+  return channels.some((allowed) => allowed === channel) && age >= 0 && age <= maxAgeSeconds * 1000;
+}
+
+function isPageView(req: RequestLike): boolean {
+  if (req.method !== 'GET') return false;
+  const accepts = property(req, 'accepts');
+  if (typeof accepts === 'function') return Reflect.apply(accepts, req, [['html', 'json']]) === 'html';
+  return header(req, 'accept')?.includes('text/html') === true;
+}
+
+// A path of this site and nothing that a browser would read as another one.
+function localPath(req: RequestLike): string | undefined {
+  const url = property(req, 'originalUrl') ?? property(req, 'url');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop tabs and line ends out of URLs, so "/\t/evil" is another site
+  const isLocal = typeof url === 'string' && /^\/(?![/\\])[^\u0000-\u001f\u007f]*$/u.test(url);
+  return isLocal ? url : undefined;
+}
