@@ -9,7 +9,12 @@ describe('a login', () => {
 
     const issued = await browser.issue();
     expect(issued.status).toBe(202);
-    expect(issued.body.outcome).toMatchObject({ code: 'pin_sent', to: '+385 \u2022\u2022\u2022 67', channel: 'sms', alreadySent: false });
+    expect(issued.body.outcome).toMatchObject({
+      code: 'pin_sent',
+      to: '+385 \u2022\u2022\u2022 67',
+      channel: 'sms',
+      alreadySent: false,
+    });
     expect(client.sends).toEqual([{ channel: 'sms', applicationId: 'APP', messageId: 'MSG', to: PHONE }]);
 
     const checked = await browser.check();
@@ -17,6 +22,8 @@ describe('a login', () => {
     expect(client.checks).toEqual([{ pinId: 'PIN-ID-1', pin: PIN }]);
     const me = await browser.get('/me');
     expect(me.body.user).toEqual({ id: 'u1', phoneNumber: PHONE });
-    expect(me.body.session.smsOtp).toEqual({ marks: { 'sms-otp': { at: expect.any(Number), channel: 'sms', user: 'u1' } } });
+    expect(me.body.session.smsOtp).toEqual({
+      marks: { 'sms-otp': { at: expect.any(Number), channel: 'sms', user: 'u1' } },
+    });
   });
 });

@@ -207,7 +207,9 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
   const stored = async (visitor: Browser) => {
     const { body } = await visitor.get('/me');
     return new Promise<Record<string, unknown> | undefined>((resolve, reject) => {
-      store.get(body.id, (error, found) => (error ? reject(error) : resolve(found ? { ...found } : undefined)));
+      store.get(body.id, (error, found) =>
+        error ? reject(error) : resolve(found ? { ...found } : undefined),
+      );
     });
   };
   return { app, passport: own, store, events, errors, users, strategy, proofs, browser, stored };
