@@ -1,0 +1,207 @@
+import { type Dispatcher, Pool } from 'undici';
+
+export type { Dispatcher } from 'undici';
+
+/** The headers of an answer. */
+export type AnswerHeaders = Readonly<Record<string, string | string[] | undefined>>;
+
+export interface HttpRequest {
+  method: 'GET' | 'POST' | 'PUT';
+  /** From the root of the base URL, with its query. */
+  path: string;
+  headers: Record<string, string>;
+  body?: string;
+}
+
+/** A whole answer of whatever status. */
+export interface Answer {
+  status: number;
+  headers: AnswerHeaders;
+  body: string;
+}
+
+/** No whole answer. `status` and `headers` are there when the answer broke off after them. */
+export interface Failure {
+  failure: 'timeout' | 'connection' | 'too_large';
+  /** False when nothing of the request can have reached the service. */
+  left: boolean;
+  status?: number;
+  headers?: AnswerHeaders;
+  cause?: unknown;
+}
+
+export type Outcome = Answer | Failure;
+
+/** One address of the service and the connections to it. */
+export interface Transport {
+  /** Sends one request once. Rejects only with the reason of `signal`; all else is an outcome. */
+  exchange(request: HttpRequest, signal?: AbortSignal): Promise<Outcome>;
+  close(): Promise<void>;
+}
+
+export interface TransportOptions {
+  origin: string;
+  /** In front of each path, without a slash at its end. */
+  pathPrefix: string;
+  /** For the connection, for the head of the answer, and for its body, each. */
+  timeoutMs: number;
+  /** Takes the place of our own connections; closing it stays with whoever made it. */
+  dispatcher?: Dispatcher;
+}
+
+/** A list of a thousand templates is a few hundred kilobytes; beyond this it is no answer of the service. */
+const LARGEST_BODY_BYTES = 4 * 1024 * 1024;
+
+const TIMEOUT_CODES = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'ETIMEDOUT',
+]);
+
+/** Opens the connections to one address. They are made as they are needed and kept alive between requests. */
+export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: TransportOptions): Transport {
+  const connections: Dispatcher =
+    dispatcher ??
+    new Pool(origin, {
+      // A cap would queue logins behind a slow service; whoever sends bounds the load by budgets.
+      connections: null,
+      pipelining: 1,
+      // Kept short of what servers commonly allow, so that a request seldom meets a closing connection.
+      keepAliveTimeout: 4_000,
+      keepAliveMaxTimeout: 600_000,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      connect: { timeout: Math.min(timeoutMs, 10_000) },
+    });
+
+  return {
+    exchange({ method, path, headers, body }, signal) {
+      return new Promise((resolve, reject) => {
+        if (signal?.aborted) {
+          reject(signal.reason);
+          return;
+        }
+        const listener = new AnswerListener(timeoutMs, signal, resolve, reject);
+        try {
+          connections.dispatch(
+            {
+              origin,
+              path: pathPrefix + path,
+              method,
+              headers,
+              body: body ?? null,
+              headersTimeout: timeoutMs,
+              bodyTimeout: timeoutMs,
+            },
+            listener,
+          );
+        } catch (error) {
+          listener.onResponseError(undefined, error);
+        }
+      });
+    },
+    async close() {
+      if (dispatcher === undefined) {
+        await connections.close();
+      }
+    },
+  };
+}
+
+/** Gathers one answer. Written against undici's dispatch interface: no stream and no AbortSignal per call. */
+class AnswerListener implements Dispatcher.DispatchHandler {
+  readonly #timeoutMs: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #resolve: (outcome: Outcome) => void;
+  readonly #reject: (reason: unknown) => void;
+  readonly #chunks: Buffer[] = [];
+  #controller: Dispatcher.DispatchController | undefined;
+  #status: number | undefined;
+  #headers: AnswerHeaders = {};
+  #size = 0;
+  #bodyDeadline = 0;
+  #settled = false;
+
+  constructor(
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    resolve: (outcome: Outcome) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.#timeoutMs = timeoutMs;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** Called on a live connection just before the first byte is written: without it, nothing has left. */
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#settled) {
+      controller.abort(new Error('No longer wanted'));
+    }
+  }
+
+  onResponseStart(_controller: unknown, status: number, headers: AnswerHeaders): void {
+    if (status >= 200) {
+      this.#status = status;
+      this.#headers = headers;
+      this.#bodyDeadline = performance.now() + this.#timeoutMs;
+    }
+  }
+
+  onResponseData(_controller: unknown, chunk: Buffer): void {
+    this.#size += chunk.length;
+    if (this.#size > LARGEST_BODY_BYTES) {
+      this.#fail('too_large');
+    } else if (performance.now() > this.#bodyDeadline) {
+      // A body that drips on for ever never meets the timeout between two of its pieces.
+      this.#fail('timeout');
+    } else {
+      this.#chunks.push(chunk);
+    }
+  }
+
+  onResponseEnd(): void {
+    if (this.#settle()) {
+      const [first] = this.#chunks;
+      const body = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
+      this.#resolve({ status: this.#status ?? 0, headers: this.#headers, body: body.toString() });
+    }
+  }
+
+  onResponseError(_controller: unknown, cause: unknown): void {
+    this.#fail(TIMEOUT_CODES.has(codeOf(cause) ?? '') ? 'timeout' : 'connection', cause);
+  }
+
+  readonly #onAbort = (): void => {
+    if (this.#settle()) {
+      this.#reject(this.#signal?.reason);
+      this.#controller?.abort(new Error('No longer wanted'));
+    }
+  };
+
+  #fail(failure: Failure['failure'], cause?: unknown): void {
+    if (this.#settle()) {
+      const head = this.#status === undefined ? {} : { status: this.#status, headers: this.#headers };
+      this.#resolve({ failure, left: this.#controller !== undefined, ...head, cause });
+      this.#controller?.abort(new Error('No longer wanted'));
+    }
+  }
+
+  #settle(): boolean {
+    if (this.#settled) {
+      return false;
+    }
+    this.#settled = true;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    return true;
+  }
+}
+
+/** The `code` of an error of Node or undici. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
