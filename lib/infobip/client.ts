@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { OtpClient, PinVerification, ResendPinRequest, SendPinRequest, SentPin } from '../otp-client.js';
 import { type Authorizer, authorizerFor } from './auth.js';
 import { errorOf, type InfobipError, misuse, parseJson } from './errors.js';
-import { codeOf, type Outcome, openTransport, type Transport } from './http.js';
+import { codeOf, type HttpRequest, type Outcome, openTransport, type Transport } from './http.js';
 import {
   assertOptions,
   type ClientSettings,
@@ -29,6 +29,7 @@ import {
   type SendPinAnswer,
   type UpdateEmailMessageTemplateRequest,
   type UpdateMessageTemplateRequest,
+  type VerificationAnswer,
   type VerifyPinAnswer,
 } from './shapes.js';
 
@@ -84,22 +85,20 @@ export interface Verification {
   sentAt?: Date;
 }
 
-interface Operation<T> {
-  name: string;
-  method: 'GET' | 'POST' | 'PUT';
-  path: string;
-  body?: object;
-  isAnswer: Guard<T>;
-  /** Of this request alone, besides the credentials. */
+/** One request of an operation: method, path, and the body before it is made JSON. */
+type Call = readonly [method: 'GET' | 'POST' | 'PUT', path: string, body?: object];
+
+interface CallTraits {
+  /** Not to be shown in an error, besides the credentials. */
   secrets?: readonly string[];
-  /** Sends a message or judges a PIN: errors say whether it may have happened. */
+  /** Sends a message or judges a PIN: errors say whether that may have happened. */
   isSend?: boolean;
 }
 
 const VERSION = '0.1.0';
 const CLASS = 'Infobip2faClient';
 const READ_ATTEMPTS = 3;
-const LONGEST_WAIT_SECONDS = 60;
+const LONGEST_WAIT_MS = 60_000;
 const NOT_REACHABLE = ['NC_DESTINATION_NOT_REACHABLE', 'NC_NOT_REACHABLE'];
 
 /**
@@ -134,73 +133,44 @@ export class Infobip2faClient implements OtpClient {
   }
 
   /** Makes a PIN and sends it. For SMS and voice, `to` may carry a `+`, spaces and hyphens. */
-  async sendPin(request: InfobipSendPinRequest, options: CallOptions = {}): Promise<InfobipSentPin> {
-    const { channel, applicationId, messageId, from, placeholders, trackDelivery, ncNeeded } = request;
+  async sendPin(request: InfobipSendPinRequest, options?: CallOptions): Promise<InfobipSentPin> {
+    const { channel, from, placeholders, landingPagePlaceholders, trackDelivery, ncNeeded } = request;
+    const applicationId = text(request.applicationId, 'applicationId');
+    const messageId = text(request.messageId, 'messageId');
     const to = recipientOf(text(request.to, 'to'), channel === 'email');
-    const common = {
-      applicationId: text(applicationId, 'applicationId'),
-      messageId: text(messageId, 'messageId'),
-      to,
-      from,
-      placeholders,
-    };
     const query = channel === 'sms' && ncNeeded !== undefined ? `?ncNeeded=${ncNeeded}` : '';
-    const answer = await this.#call(
-      {
-        name: 'sendPin',
-        method: 'POST',
-        path: `/2fa/2/pin${pathOf(channel)}${query}`,
-        body:
-          channel === 'email'
-            ? { ...common, landingPagePlaceholders: request.landingPagePlaceholders }
-            : { ...common, trackDelivery },
-        isAnswer: isUsableSend,
-        secrets: [request.to, to],
-        isSend: true,
-      },
-      options,
-    );
-    return judgeSend(answer);
+    const body =
+      channel === 'email'
+        ? { applicationId, messageId, to, from, placeholders, landingPagePlaceholders }
+        : { applicationId, messageId, to, from, placeholders, trackDelivery };
+    const path = `/2fa/2/pin${pathOf(channel)}${query}`;
+    const traits = { secrets: [request.to, to], isSend: true };
+    return judgeSend(await this.#call('sendPin', ['POST', path, body], isUsableSend, options, traits));
   }
 
   /** Sends the same PIN again, by the same way or another. Keep the `pinId` of the answer. */
   async resendPin(
     pinId: string,
     request: InfobipResendPinRequest = {},
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<InfobipSentPin> {
     const { channel = 'sms', placeholders, trackDelivery, landingPagePlaceholders } = request;
-    const answer = await this.#call(
-      {
-        name: 'resendPin',
-        method: 'POST',
-        path: `/2fa/2/pin/${pinIdInPath(pinId)}/resend${pathOf(channel)}`,
-        body:
-          channel === 'email' ? { placeholders, landingPagePlaceholders } : { placeholders, trackDelivery },
-        isAnswer: isUsableSend,
-        secrets: [pinId],
-        isSend: true,
-      },
-      options,
-    );
-    return judgeSend(answer);
+    const body =
+      channel === 'email' ? { placeholders, landingPagePlaceholders } : { placeholders, trackDelivery };
+    const path = `${pinPath(pinId)}/resend${pathOf(channel)}`;
+    const traits = { secrets: [pinId], isSend: true };
+    return judgeSend(await this.#call('resendPin', ['POST', path, body], isUsableSend, options, traits));
   }
 
   /** Asks whether `pin` is the PIN of `pinId`. `verified` is true for nothing but Infobip's own `true`. */
-  async verifyPin(pinId: string, pin: string, options: CallOptions = {}): Promise<InfobipPinVerification> {
-    const answer = await this.#call(
-      {
-        name: 'verifyPin',
-        method: 'POST',
-        path: `/2fa/2/pin/${pinIdInPath(pinId)}/verify`,
-        body: { pin: text(pin, 'pin') },
-        // The answer to another question logs nobody in.
-        isAnswer: (value): value is VerifyPinAnswer => isVerifyPinAnswer(value) && value.pinId === pinId,
-        secrets: [pin, pinId],
-        isSend: true,
-      },
-      options,
-    );
+  async verifyPin(pinId: string, pin: string, options?: CallOptions): Promise<InfobipPinVerification> {
+    const body = { pin: text(pin, 'pin') };
+    // The answer to another question logs nobody in.
+    const isAnswer = (value: unknown): value is VerifyPinAnswer =>
+      isVerifyPinAnswer(value) && value.pinId === pinId;
+    const traits = { secrets: [pin, pinId], isSend: true };
+    const call: Call = ['POST', `${pinPath(pinId)}/verify`, body];
+    const answer = await this.#call('verifyPin', call, isAnswer, options, traits);
     return answer.verified
       ? { ...answer, verified: true, msisdn: answer.msisdn ?? '' }
       : { ...answer, verified: false, reason: reasonOf(answer.pinError) };
@@ -210,70 +180,35 @@ export class Infobip2faClient implements OtpClient {
   async getVerificationStatus(
     applicationId: string,
     query: VerificationStatusQuery,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<{ verifications: Verification[] }> {
     const msisdn = recipientOf(text(query.msisdn, 'msisdn'), query.msisdn.includes('@'));
     const search = new URLSearchParams({ msisdn });
-    if (query.verified !== undefined) {
-      search.set('verified', String(query.verified));
+    for (const filter of ['verified', 'sent'] as const) {
+      if (query[filter] !== undefined) {
+        search.set(filter, String(query[filter]));
+      }
     }
-    if (query.sent !== undefined) {
-      search.set('sent', String(query.sent));
-    }
-    const answer = await this.#call(
-      {
-        name: 'getVerificationStatus',
-        method: 'GET',
-        path: `${applicationPath(applicationId)}/verifications?${search}`,
-        isAnswer: isVerificationsAnswer,
-        secrets: [query.msisdn, msisdn],
-      },
-      options,
-    );
-    return {
-      ...answer,
-      verifications: answer.verifications.map(({ verifiedAt, sentAt, ...rest }) => ({
-        ...rest,
-        ...(verifiedAt === undefined ? {} : { verifiedAt: dateOf(verifiedAt) }),
-        ...(sentAt === undefined ? {} : { sentAt: dateOf(sentAt) }),
-      })),
-    };
+    const call: Call = ['GET', `${applicationPath(applicationId)}/verifications?${search}`];
+    const traits = { secrets: [query.msisdn, msisdn] };
+    const answer = await this.#call('getVerificationStatus', call, isVerificationsAnswer, options, traits);
+    return { ...answer, verifications: answer.verifications.map(withDates) };
   }
 
-  async listApplications(options: CallOptions = {}): Promise<Application[]> {
-    return await this.#call(
-      {
-        name: 'listApplications',
-        method: 'GET',
-        path: '/2fa/2/applications',
-        isAnswer: isListOf(isApplication),
-      },
-      options,
-    );
+  async listApplications(options?: CallOptions): Promise<Application[]> {
+    return await this.#call('listApplications', ['GET', APPLICATIONS], isListOf(isApplication), options);
   }
 
   /** Not idempotent: a second one of the same name is another application. */
-  async createApplication(request: ApplicationRequest, options: CallOptions = {}): Promise<Application> {
-    return await this.#call(
-      {
-        name: 'createApplication',
-        method: 'POST',
-        path: '/2fa/2/applications',
-        body: request,
-        isAnswer: isApplication,
-      },
-      options,
-    );
+  async createApplication(request: ApplicationRequest, options?: CallOptions): Promise<Application> {
+    return await this.#call('createApplication', ['POST', APPLICATIONS, request], isApplication, options);
   }
 
-  async getApplication(applicationId: string, options: CallOptions = {}): Promise<Application> {
+  async getApplication(applicationId: string, options?: CallOptions): Promise<Application> {
     return await this.#call(
-      {
-        name: 'getApplication',
-        method: 'GET',
-        path: applicationPath(applicationId),
-        isAnswer: isApplication,
-      },
+      'getApplication',
+      ['GET', applicationPath(applicationId)],
+      isApplication,
       options,
     );
   }
@@ -282,120 +217,68 @@ export class Infobip2faClient implements OtpClient {
   async updateApplication(
     applicationId: string,
     request: ApplicationRequest,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<Application> {
-    return await this.#call(
-      {
-        name: 'updateApplication',
-        method: 'PUT',
-        path: applicationPath(applicationId),
-        body: request,
-        isAnswer: isApplication,
-      },
-      options,
-    );
+    const call: Call = ['PUT', applicationPath(applicationId), request];
+    return await this.#call('updateApplication', call, isApplication, options);
   }
 
   /** The templates of all channels. */
-  async listMessageTemplates(applicationId: string, options: CallOptions = {}): Promise<MessageTemplate[]> {
-    return await this.#call(
-      {
-        name: 'listMessageTemplates',
-        method: 'GET',
-        path: `${applicationPath(applicationId)}/messages`,
-        isAnswer: isListOf(isMessageTemplate),
-      },
-      options,
-    );
+  async listMessageTemplates(applicationId: string, options?: CallOptions): Promise<MessageTemplate[]> {
+    const call: Call = ['GET', templatesPath(applicationId)];
+    return await this.#call('listMessageTemplates', call, isListOf(isMessageTemplate), options);
   }
 
-  /** A template for SMS and voice. Not idempotent. */
+  /** Makes a template for SMS and voice. Not idempotent. */
   async createMessageTemplate(
     applicationId: string,
     request: CreateMessageTemplateRequest,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<MessageTemplate> {
-    return await this.#call(
-      {
-        name: 'createMessageTemplate',
-        method: 'POST',
-        path: `${applicationPath(applicationId)}/messages`,
-        body: request,
-        isAnswer: isMessageTemplate,
-      },
-      options,
-    );
+    const call: Call = ['POST', templatesPath(applicationId), request];
+    return await this.#call('createMessageTemplate', call, isMessageTemplate, options);
   }
 
   /** A template of any channel. */
   async getMessageTemplate(
     applicationId: string,
     messageId: string,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<MessageTemplate> {
-    return await this.#call(
-      {
-        name: 'getMessageTemplate',
-        method: 'GET',
-        path: `${applicationPath(applicationId)}/messages/${inPath(messageId, 'messageId')}`,
-        isAnswer: isMessageTemplate,
-      },
-      options,
-    );
+    const call: Call = ['GET', templatePath(applicationId, messageId)];
+    return await this.#call('getMessageTemplate', call, isMessageTemplate, options);
   }
 
+  /** Changes a template for SMS and voice. */
   async updateMessageTemplate(
     applicationId: string,
     messageId: string,
     request: UpdateMessageTemplateRequest,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<MessageTemplate> {
-    return await this.#call(
-      {
-        name: 'updateMessageTemplate',
-        method: 'PUT',
-        path: `${applicationPath(applicationId)}/messages/${inPath(messageId, 'messageId')}`,
-        body: request,
-        isAnswer: isMessageTemplate,
-      },
-      options,
-    );
+    const call: Call = ['PUT', templatePath(applicationId, messageId), request];
+    return await this.#call('updateMessageTemplate', call, isMessageTemplate, options);
   }
 
-  /** Not idempotent. */
+  /** Makes a template for e-mail. Not idempotent. */
   async createEmailMessageTemplate(
     applicationId: string,
     request: CreateEmailMessageTemplateRequest,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<EmailMessageTemplate> {
-    return await this.#call(
-      {
-        name: 'createEmailMessageTemplate',
-        method: 'POST',
-        path: `${applicationPath(applicationId)}/email/messages`,
-        body: request,
-        isAnswer: isEmailMessageTemplate,
-      },
-      options,
-    );
+    const call: Call = ['POST', templatesPath(applicationId, '/email'), request];
+    return await this.#call('createEmailMessageTemplate', call, isEmailMessageTemplate, options);
   }
 
+  /** Changes a template for e-mail. */
   async updateEmailMessageTemplate(
     applicationId: string,
     messageId: string,
     request: UpdateEmailMessageTemplateRequest,
-    options: CallOptions = {},
+    options?: CallOptions,
   ): Promise<EmailMessageTemplate> {
-    return await this.#call(
-      {
-        name: 'updateEmailMessageTemplate',
-        method: 'PUT',
-        path: `${applicationPath(applicationId)}/email/messages/${inPath(messageId, 'messageId')}`,
-        body: request,
-        isAnswer: isEmailMessageTemplate,
-      },
-      options,
-    );
+    const call: Call = ['PUT', templatePath(applicationId, messageId, '/email'), request];
+    return await this.#call('updateEmailMessageTemplate', call, isEmailMessageTemplate, options);
   }
 
   /** Waits for what is under way and closes our connections. A given dispatcher stays open. */
@@ -403,42 +286,40 @@ export class Infobip2faClient implements OtpClient {
     await this.#transport.close();
   }
 
-  async #call<T>(operation: Operation<T>, { signal }: CallOptions): Promise<T> {
-    const { name, method, path, isAnswer, secrets = [], isSend = false } = operation;
-    const body = operation.body === undefined ? undefined : JSON.stringify(operation.body);
-    let renewed = false;
+  async #call<T>(
+    operation: string,
+    [method, path, content]: Call,
+    isAnswer: Guard<T>,
+    { signal }: CallOptions = {},
+    { secrets = [], isSend = false }: CallTraits = {},
+  ): Promise<T> {
+    const request: HttpRequest = {
+      method,
+      path,
+      headers: { accept: 'application/json', 'user-agent': this.#userAgent },
+    };
+    if (content !== undefined) {
+      request.body = JSON.stringify(content);
+      request.headers['content-type'] = 'application/json';
+    }
+    let isRenewed = false;
     for (let attempt = 1; ; attempt += 1) {
-      const made = this.#authorizer.header();
-      const authorization = isString(made) ? made : await unlessAborted(made, signal);
-      const outcome = await this.#transport.exchange(
-        {
-          method,
-          path,
-          headers:
-            body === undefined
-              ? { authorization, accept: 'application/json', 'user-agent': this.#userAgent }
-              : {
-                  authorization,
-                  accept: 'application/json',
-                  'content-type': 'application/json',
-                  'user-agent': this.#userAgent,
-                },
-          ...(body === undefined ? {} : { body }),
-        },
-        signal,
-      );
+      const header = this.#authorizer.header();
+      const authorization = isString(header) ? header : await unlessAborted(header, signal);
+      request.headers.authorization = authorization;
+      const outcome = await this.#transport.exchange(request, signal);
       if ('body' in outcome && (outcome.status === 200 || outcome.status === 201)) {
         const answer = parseJson(outcome.body);
         if (isAnswer(answer)) {
           return answer;
         }
       }
-      if (outcome.status === 401 && !renewed && this.#authorizer.refused(authorization)) {
-        renewed = true;
+      if (outcome.status === 401 && !isRenewed && this.#authorizer.refused(authorization)) {
+        isRenewed = true;
         continue;
       }
       const error = errorOf(outcome, {
-        operation: name,
+        operation,
         secrets: [
           ...secrets,
           ...this.#authorizer.secrets,
@@ -477,9 +358,7 @@ function waitBeforeRepeat(
   if (!mayPass || attempt >= READ_ATTEMPTS) {
     return undefined;
   }
-  return retryAfterSeconds === undefined
-    ? backoffMs
-    : Math.min(retryAfterSeconds, LONGEST_WAIT_SECONDS) * 1000;
+  return Math.min((retryAfterSeconds ?? 0) * 1000 + backoffMs, LONGEST_WAIT_MS);
 }
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
@@ -547,6 +426,14 @@ function reasonOf(pinError: string | undefined): 'wrong_pin' | 'expired' | 'no_m
   }
 }
 
+function withDates({ verifiedAt, sentAt, ...rest }: VerificationAnswer): Verification {
+  return {
+    ...rest,
+    ...(verifiedAt === undefined ? {} : { verifiedAt: dateOf(verifiedAt) }),
+    ...(sentAt === undefined ? {} : { sentAt: dateOf(sentAt) }),
+  };
+}
+
 /** Documented as milliseconds, shown as seconds: 1e11 is the year 5138 in one and 1973 in the other. */
 function dateOf(time: number): Date {
   return new Date(time < 1e11 ? time * 1000 : time);
@@ -569,22 +456,33 @@ function pathOf(channel: string): string {
   }
 }
 
+const APPLICATIONS = '/2fa/2/applications';
+
 function applicationPath(applicationId: string): string {
-  return `/2fa/2/applications/${inPath(applicationId, 'applicationId')}`;
+  return `${APPLICATIONS}/${inPath(applicationId, 'applicationId')}`;
 }
 
+function templatesPath(applicationId: string, kind: '' | '/email' = ''): string {
+  return `${applicationPath(applicationId)}${kind}/messages`;
+}
+
+function templatePath(applicationId: string, messageId: string, kind: '' | '/email' = ''): string {
+  return `${templatesPath(applicationId, kind)}/${inPath(messageId, 'messageId')}`;
+}
+
+/** Part of a path cannot be empty, nor one of the names that stand for other folders. */
 function inPath(id: string, name: string): string {
-  if (/^\.{0,2}$/.test(text(id, name))) {
+  if (/^\.{1,2}$/.test(text(id, name))) {
     throw misuse(CLASS, `${name} is no id. Give it as Infobip returned it.`);
   }
   return encodeURIComponent(id);
 }
 
-function pinIdInPath(pinId: string): string {
+function pinPath(pinId: string): string {
   if (!isPinId(pinId)) {
     throw misuse(CLASS, 'pinId is no PIN id. Give the pinId of the last send or resend, as it came.');
   }
-  return encodeURIComponent(pinId);
+  return `/2fa/2/pin/${encodeURIComponent(pinId)}`;
 }
 
 function text(value: string, name: string): string {

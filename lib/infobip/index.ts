@@ -10,6 +10,14 @@ export {
   type VerificationStatusQuery,
 } from './client.js';
 export {
+  type DiagnosedIds,
+  diagnose2fa,
+  type Finding,
+  type FindingCode,
+  type Severity,
+  type SiteExpectations,
+} from './diagnose.js';
+export {
   InfobipError,
   type InfobipErrorCode,
   type InfobipErrorDetails,

@@ -238,14 +238,15 @@ function driftOf(
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-interface Limit {
+/** A duration, or a count within one. */
+export interface Limit {
   isRate: boolean;
   count: number;
   ms: number;
 }
 
 /** Reads `10m`, `m`, `5/1h` and `5/h`. */
-function parseLimit(text: string): Limit | undefined {
+export function parseLimit(text: string): Limit | undefined {
   const [, count, length = '1', unit = ''] = /^(?:(\d+)\/)?(\d+)?(ms|s|m|h|d)$/.exec(text) ?? [];
   const unitMs = UNIT_MS[unit];
   return unitMs === undefined
