@@ -1,0 +1,87 @@
+/** Durations, rates and the windows that count against them, in the syntax of the 2FA application configuration. */
+
+/** So many requests in so long a time. */
+export interface Rate {
+  points: number;
+  lengthMs: number;
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of a duration such as `15m`, `900ms` or `h` (one hour); undefined when it is none. */
+export function parseDuration(text: string): number | undefined {
+  const [, length = '1', unit = ''] = /^(\d{1,15})?(ms|s|m|h|d)$/.exec(text) ?? [];
+  const lengthMs = Number(length) * (units[unit] ?? 0);
+  return lengthMs > 0 ? lengthMs : undefined;
+}
+
+/** A rate such as `1/3s`, `5/h` (five in one hour) or `500/900ms`; undefined when it is none. */
+export function parseRate(text: string): Rate | undefined {
+  const [, points = '0', duration = ''] = /^(\d{1,9})\/(.+)$/.exec(text) ?? [];
+  const lengthMs = parseDuration(duration);
+  return Number(points) > 0 && lengthMs !== undefined ? { points: Number(points), lengthMs } : undefined;
+}
+
+interface Window {
+  startedAt: number;
+  endsAt: number;
+  count: number;
+  /** Kept only for sliding windows: when each counted request came. */
+  hits: number[];
+}
+
+/**
+ * Counts requests per key. A fixed window starts with its first request; a sliding one looks back from now.
+ * Holds at most `capacity` keys: over that the oldest window is forgotten, so that memory stays bounded.
+ */
+export class Windows {
+  private readonly windows = new Map<string, Window>();
+  private readonly capacity: number;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+  }
+
+  get size(): number {
+    return this.windows.size;
+  }
+
+  clear(): void {
+    this.windows.clear();
+  }
+
+  /** Milliseconds until one more request is allowed: 0 when it is allowed now. Counts nothing. */
+  waitMs(key: string, rate: Rate, now: number, sliding: boolean): number {
+    const window = this.windows.get(key);
+    if (!window) return 0;
+    if (sliding) {
+      const oldest = window.hits.at(-rate.points);
+      return oldest === undefined ? 0 : Math.max(0, oldest + rate.lengthMs - now);
+    }
+    return window.count < rate.points ? 0 : Math.max(0, window.startedAt + rate.lengthMs - now);
+  }
+
+  count(key: string, rate: Rate, now: number, sliding: boolean): void {
+    const open = this.windows.get(key);
+    if (open && (sliding || now < open.startedAt + rate.lengthMs)) {
+      open.count += 1;
+      if (!sliding) return;
+      open.hits.push(now);
+      if (open.hits.length > rate.points) open.hits.shift();
+      open.endsAt = now + rate.lengthMs;
+      return;
+    }
+    this.windows.delete(key);
+    this.sweep(now);
+    const hits = sliding ? [now] : [];
+    this.windows.set(key, { startedAt: now, endsAt: now + rate.lengthMs, count: 1, hits });
+  }
+
+  /** Windows stand in the order in which they began, so the ended ones are at the front. */
+  private sweep(now: number): void {
+    for (const [key, window] of this.windows) {
+      if (window.endsAt > now && this.windows.size < this.capacity) return;
+      this.windows.delete(key);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+/** A source of random bytes. */
+export type Random = (size: number) => Uint8Array;
+
+/** Without a seed the system's own source; with one, the same bytes at each start. */
+export function createRandom(seed: string | number | undefined): Random {
+  if (seed === undefined) return randomBytes;
+  let counter = 0;
+  let pool: Uint8Array = new Uint8Array();
+  return function seededBytes(size) {
+    while (pool.length < size) {
+      const block = createHash('sha512').update(`${seed}:${counter++}`).digest();
+      pool = Buffer.concat([pool, block]);
+    }
+    const bytes = pool.subarray(0, size);
+    pool = pool.subarray(size);
+    return bytes;
+  };
+}
+
+/** 32 upper-case hexadecimal characters, the look of Infobip's ids. */
+export function randomId(random: Random): string {
+  return Buffer.from(random(16)).toString('hex').toUpperCase();
+}
+
+/** A version 4 UUID. */
+export function randomUuid(random: Random): string {
+  const hex = Buffer.from(random(16)).toString('hex');
+  const variant = '89ab'[Number.parseInt(hex.charAt(16), 16) % 4];
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `4${hex.slice(13, 16)}`,
+    `${variant}${hex.slice(17, 20)}`,
+    hex.slice(20),
+  ];
+  return parts.join('-');
+}
+
+/** `length` characters of `alphabet`, each as likely as any other (bytes that would favour some are thrown away). */
+export function randomText(random: Random, alphabet: string, length: number): string {
+  const fair = 256 - (256 % alphabet.length);
+  let text = '';
+  while (text.length < length) {
+    for (const byte of random(length - text.length)) {
+      if (byte < fair) text += alphabet.charAt(byte % alphabet.length);
+    }
+  }
+  return text;
+}

@@ -1,0 +1,734 @@
+/**
+ * The rules of Infobip's 2FA service: applications, templates, PINs and their limits. No HTTP, no clock and no
+ * randomness of its own. Bodies come in as parsed JSON of any shape and are judged here.
+ */
+
+import type { Behaviour } from './behaviour.js';
+import { ServiceError } from './errors.js';
+import { Fields } from './fields.js';
+import { parseDuration, parseRate, type Rate, Windows } from './limits.js';
+import { type Random, randomId, randomText, randomUuid } from './random.js';
+import { countParts, fillEmailTemplate, fillTemplate, missingPlaceholders } from './text.js';
+
+export type Channel = 'sms' | 'voice' | 'email';
+
+/** A message as it reaches the phone or the mailbox. */
+export interface Message {
+  /** Counts up from 1. */
+  id: number;
+  /** Digits of the phone number, or the e-mail address. */
+  to: string;
+  channel: Channel;
+  text: string;
+  pin: string;
+  pinId: string;
+  /** The sender as shown. */
+  from: string;
+  /** When it was sent, in milliseconds of the simulator's clock. */
+  at: number;
+  /** Whether the same PIN had been sent before. */
+  resend: boolean;
+  /** SMS only: the messages billed, and the alphabet that decided it. */
+  parts?: number;
+  encoding?: 'GSM-7' | 'Unicode';
+  /** Voice only: the language in which the text is spoken. */
+  language?: string;
+}
+
+export interface Configuration {
+  pinAttempts: number;
+  allowMultiplePinVerifications: boolean;
+  pinTimeToLive: string;
+  verifyPinLimit: string;
+  sendPinPerApplicationLimit: string;
+  sendPinPerPhoneNumberLimit: string;
+}
+
+/** What the document of the service gives an application that asks for nothing. */
+const serviceDefaults: Readonly<Configuration> = {
+  pinAttempts: 10,
+  allowMultiplePinVerifications: true,
+  pinTimeToLive: '15m',
+  verifyPinLimit: '1/3s',
+  sendPinPerApplicationLimit: '10000/1d',
+  sendPinPerPhoneNumberLimit: '3/1d',
+};
+
+const day = 86_400_000;
+const year = 365 * day;
+const int32 = 2_147_483_647;
+const pinPlaceholder = '{{pin}}';
+
+const pinTypes = ['NUMERIC', 'ALPHA', 'HEX', 'ALPHANUMERIC'] as const;
+type PinType = (typeof pinTypes)[number];
+
+const alphabets: Readonly<Record<PinType, string>> = {
+  NUMERIC: '0123456789',
+  ALPHA: 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
+  HEX: '0123456789ABCDEF',
+  ALPHANUMERIC: '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ',
+};
+
+const languages = 'en es ca da nl fr de it ja ko no pl ru sv fi hr sl ro pt_pt pt_br zh_cn zh_tw'.split(' ');
+
+interface Application {
+  applicationId: string;
+  name: string;
+  enabled: boolean;
+  configuration: Configuration;
+  limits: Limits;
+  templates: Map<string, Template>;
+}
+
+/** The configuration's texts, parsed. */
+interface Limits {
+  timeToLiveMs: number;
+  check: Rate;
+  application: Rate;
+  number: Rate;
+}
+
+interface TextTemplate {
+  channel: 'text';
+  messageId: string;
+  messageText: string;
+  pinLength: number;
+  pinType: PinType;
+  language: string | undefined;
+  voiceName: string | undefined;
+  senderId: string | undefined;
+  repeatDTMF: string | undefined;
+  speechRate: number | undefined;
+  regional: object | undefined;
+}
+
+interface EmailTemplate {
+  channel: 'email';
+  messageId: string;
+  pinLength: number;
+  pinType: PinType;
+  from: string | undefined;
+  emailTemplateId: number;
+  landingPageId: string | undefined;
+}
+
+type Template = TextTemplate | EmailTemplate;
+
+interface Pin {
+  applicationId: string;
+  messageId: string;
+  to: string;
+  value: string;
+  from: string | undefined;
+  /** Whether the first send asked for a number lookup; a resend has no such parameter. */
+  lookup: boolean;
+  createdAt: number;
+  expiresAt: number;
+  attemptsUsed: number;
+  sentAt?: number;
+  verifiedAt?: number;
+}
+
+export interface ServiceOptions {
+  now: () => number;
+  random: Random;
+  behaviour: () => Behaviour;
+  deliver: (message: Omit<Message, 'id'>) => void;
+  /** PINs kept; over that the oldest is forgotten. Expired ones are kept too, for `TTL_EXPIRED`. */
+  maxPins: number;
+  /** Texts of the mails behind `emailTemplateId`, with `{$pin}`; other ids get a plain one. */
+  emailTemplates: Readonly<Record<string, string>>;
+}
+
+export interface SetUp {
+  applicationId: string;
+  messageId: string;
+}
+
+/** What a send is asked beside its body. */
+export interface SendOptions {
+  /** Query parameter of SMS sends; default true. */
+  ncNeeded?: boolean | undefined;
+  /** Stands in for the result of the lookup, whether or not one was asked for. */
+  ncStatus?: string | undefined;
+}
+
+export class TwoFactorService {
+  private readonly applications = new Map<string, Application>();
+  private readonly pins = new Map<string, Pin>();
+  private readonly applicationSends: Windows;
+  private readonly sends: Windows;
+  private readonly checks: Windows;
+  private readonly options: ServiceOptions;
+
+  constructor(options: ServiceOptions) {
+    this.options = options;
+    this.applicationSends = new Windows(options.maxPins);
+    this.sends = new Windows(options.maxPins);
+    this.checks = new Windows(options.maxPins);
+  }
+
+  /** How much is held: for those who watch the memory. */
+  get held(): { pins: number; windows: number } {
+    return { pins: this.pins.size, windows: this.sends.size + this.checks.size };
+  }
+
+  /** Forgets PINs and counts; with `setUp` also applications and templates. */
+  clear({ setUp = false }: { setUp?: boolean } = {}): void {
+    this.pins.clear();
+    this.applicationSends.clear();
+    this.sends.clear();
+    this.checks.clear();
+    if (setUp) this.applications.clear();
+  }
+
+  /** Puts an application with one SMS template there under ids of the caller's choice, as the account's owner would. */
+  addSetUp(ids: SetUp, application: unknown, template: unknown): void {
+    this.applications.delete(ids.applicationId);
+    this.createApplication(application, ids.applicationId);
+    this.createTextTemplate(ids.applicationId, template, ids.messageId);
+  }
+
+  // Applications
+
+  listApplications(): object[] {
+    return [...this.applications.values()].map((application) => this.showApplication(application));
+  }
+
+  createApplication(body: unknown, applicationId = this.freshId(this.applications)): object {
+    const fields = Fields.of(body);
+    const application = {
+      applicationId,
+      name: fields.requiredString('name'),
+      enabled: fields.boolean('enabled') ?? true,
+      ...readConfiguration(fields, serviceDefaults),
+      templates: new Map<string, Template>(),
+    };
+    fields.check();
+    this.applications.set(applicationId, application);
+    return this.showApplication(application);
+  }
+
+  getApplication(applicationId: string): object {
+    return this.showApplication(this.application(applicationId));
+  }
+
+  updateApplication(applicationId: string, body: unknown): object {
+    const application = this.application(applicationId);
+    const fields = Fields.of(body);
+    const { updateConfiguration } = this.options.behaviour();
+    const base = updateConfiguration === 'keep' ? application.configuration : serviceDefaults;
+    const changes = {
+      name: fields.requiredString('name'),
+      enabled: fields.boolean('enabled') ?? application.enabled,
+      ...readConfiguration(fields, base),
+    };
+    fields.check();
+    return this.showApplication(Object.assign(application, changes));
+  }
+
+  // Message templates
+
+  listTemplates(applicationId: string): object[] {
+    const application = this.application(applicationId);
+    return [...application.templates.values()].map((template) => this.showTemplate(application, template));
+  }
+
+  getTemplate(applicationId: string, messageId: string): object {
+    const application = this.application(applicationId);
+    return this.showTemplate(application, this.template(application, messageId));
+  }
+
+  createTextTemplate(applicationId: string, body: unknown, messageId?: string): object {
+    const application = this.application(applicationId);
+    const fields = Fields.of(body);
+    fields.requiredString('messageText');
+    fields.requiredString('pinType');
+    const template = this.readTextTemplate(fields, {
+      channel: 'text',
+      messageId: messageId ?? this.freshId(application.templates),
+      messageText: '',
+      pinLength: 4,
+      pinType: 'NUMERIC',
+      language: undefined,
+      voiceName: undefined,
+      senderId: undefined,
+      repeatDTMF: undefined,
+      speechRate: undefined,
+      regional: undefined,
+    });
+    application.templates.set(template.messageId, template);
+    return this.showTemplate(application, template, true);
+  }
+
+  updateTextTemplate(applicationId: string, messageId: string, body: unknown): object {
+    const application = this.application(applicationId);
+    const current = this.template(application, messageId);
+    if (current.channel !== 'text') throw this.notFound();
+    const template = this.readTextTemplate(Fields.of(body), current);
+    application.templates.set(messageId, template);
+    return this.showTemplate(application, template, true);
+  }
+
+  createEmailTemplate(applicationId: string, body: unknown): object {
+    const application = this.application(applicationId);
+    const fields = Fields.of(body);
+    fields.requiredInteger('emailTemplateId', emailTemplateIds);
+    const template = this.readEmailTemplate(fields, {
+      channel: 'email',
+      messageId: this.freshId(application.templates),
+      pinLength: 4,
+      pinType: 'NUMERIC',
+      from: undefined,
+      emailTemplateId: 0,
+      landingPageId: undefined,
+    });
+    application.templates.set(template.messageId, template);
+    return this.showTemplate(application, template);
+  }
+
+  updateEmailTemplate(applicationId: string, messageId: string, body: unknown): object {
+    const application = this.application(applicationId);
+    const current = this.template(application, messageId);
+    if (current.channel !== 'email') throw this.notFound();
+    const template = this.readEmailTemplate(Fields.of(body), current);
+    application.templates.set(messageId, template);
+    return this.showTemplate(application, template);
+  }
+
+  // PINs
+
+  sendPin(channel: Channel, body: unknown, { ncNeeded = true, ncStatus }: SendOptions = {}): object {
+    const { now, random, behaviour } = this.options;
+    const fields = Fields.of(body);
+    const applicationId = fields.requiredString('applicationId');
+    const messageId = fields.requiredString('messageId');
+    const to = this.readRecipient(fields, channel);
+    const from = fields.string('from');
+    const extras = readExtras(fields, channel);
+    fields.check();
+
+    const application = this.applications.get(applicationId);
+    const template = application?.templates.get(messageId);
+    if (!application || !template) throw this.unknownOnSend();
+    if (!application.enabled) {
+      throw new ServiceError(behaviour().disabledApplication, { text: 'The application is disabled.' });
+    }
+    this.fitChannel(template, channel);
+    this.checkPlaceholders(template, extras.placeholders);
+    this.countSend(application, to);
+
+    if (behaviour().secondSend === 'replaces') this.forgetPins(applicationId, to);
+    const at = now();
+    const pinId = this.freshId(this.pins);
+    const pin: Pin = {
+      applicationId,
+      messageId,
+      to,
+      value: makePin(random, template, behaviour().pinCase),
+      from,
+      lookup: channel === 'sms' && ncNeeded,
+      createdAt: at,
+      expiresAt: at + application.limits.timeToLiveMs,
+      attemptsUsed: 0,
+    };
+    this.keepPin(pinId, pin);
+    return this.deliver(pinId, pin, template, channel, extras, ncStatus);
+  }
+
+  resendPin(channel: Channel, pinId: string, body: unknown, { ncStatus }: SendOptions = {}): object {
+    const { now, behaviour } = this.options;
+    const { resendExpired, resendSettled, resendCounts, resendPinId, ...renews } = behaviour();
+    const fields = body === undefined ? new Fields({}) : Fields.of(body);
+    const extras = readExtras(fields, channel);
+    fields.check();
+
+    const pin = this.pins.get(pinId);
+    if (!pin) throw this.notFound();
+    const application = this.application(pin.applicationId);
+    const template = this.template(application, pin.messageId);
+    if (now() >= pin.expiresAt && resendExpired === '404') throw this.notFound();
+    const settled = pin.verifiedAt !== undefined || attemptsLeft(pin, application) === 0;
+    if (settled && resendSettled === '404') throw this.notFound();
+    this.fitChannel(template, channel);
+    this.checkPlaceholders(template, extras.placeholders);
+    if (resendCounts) this.countSend(application, pin.to);
+
+    if (renews.resendRenewsTimeToLive) pin.expiresAt = now() + application.limits.timeToLiveMs;
+    if (renews.resendRestoresAttempts) pin.attemptsUsed = 0;
+    const answered = resendPinId === 'same' ? pinId : this.freshId(this.pins);
+    if (resendPinId === 'new') this.pins.delete(pinId);
+    if (answered !== pinId) this.keepPin(answered, pin);
+    return this.deliver(answered, pin, template, channel, extras, ncStatus);
+  }
+
+  verifyPin(pinId: string, body: unknown): object {
+    const { now, behaviour } = this.options;
+    const { repeatVerification, expiredAttempts, lastAttemptError, ...rules } = behaviour();
+    const fields = Fields.of(body);
+    const typed = fields.requiredString('pin');
+    fields.check();
+
+    const pin = this.pins.get(pinId);
+    if (!pin) throw this.notFound();
+    const application = this.application(pin.applicationId);
+    const refused = (pinError: string, attemptsRemaining: number | undefined) => ({
+      pinId,
+      msisdn: pin.to,
+      verified: false,
+      attemptsRemaining,
+      pinError,
+    });
+    const at = now();
+
+    const key = `${pin.applicationId} ${pin.to}`;
+    const waitMs = this.checks.waitMs(key, application.limits.check, at, rules.window === 'sliding');
+    if (waitMs > 0) {
+      if (rules.limitedCheckUsesAttempt) pin.attemptsUsed += 1;
+      throw this.limited(waitMs);
+    }
+    this.checks.count(key, application.limits.check, at, rules.window === 'sliding');
+
+    const left = pin.verifiedAt === undefined ? attemptsLeft(pin, application) : 0;
+    if (at >= pin.expiresAt) {
+      return refused('TTL_EXPIRED', { remaining: left, zero: 0, absent: undefined }[expiredAttempts]);
+    }
+    const matches = rules.caseSensitive
+      ? typed === pin.value
+      : typed.toUpperCase() === pin.value.toUpperCase();
+    if (pin.verifiedAt !== undefined) {
+      const repeats =
+        application.configuration.allowMultiplePinVerifications || repeatVerification === 'accept';
+      if (!repeats && repeatVerification === '404') throw this.notFound();
+      if (!repeats || !matches) return refused('NO_MORE_PIN_ATTEMPTS', 0);
+    } else if (left === 0) {
+      return refused('NO_MORE_PIN_ATTEMPTS', 0);
+    } else if (!matches) {
+      pin.attemptsUsed += 1;
+      return refused(left > 1 ? 'WRONG_PIN' : lastAttemptError, left - 1);
+    }
+    pin.verifiedAt ??= at;
+    // A success uses up the attempts: the service answers 0 here whatever was configured.
+    return { pinId, msisdn: pin.to, verified: true, attemptsRemaining: 0 };
+  }
+
+  verifications(
+    applicationId: string,
+    query: { msisdn: string; verified?: boolean | undefined; sent?: boolean | undefined },
+  ): object {
+    this.application(applicationId);
+    const msisdn = normalizeRecipient(query.msisdn);
+    if (msisdn === '') throw new ServiceError(400, { violations: { msisdn: ['must not be blank'] } });
+    const unit = this.options.behaviour().times === 's' ? 1000 : 1;
+    const inUnit = (at: number | undefined) => (at === undefined ? undefined : Math.floor(at / unit));
+    const found = new Set<Pin>();
+    for (const pin of this.pins.values()) {
+      if (pin.applicationId !== applicationId || pin.to !== msisdn) continue;
+      if (query.verified !== undefined && query.verified !== (pin.verifiedAt !== undefined)) continue;
+      if (query.sent !== undefined && query.sent !== (pin.sentAt !== undefined)) continue;
+      found.add(pin);
+    }
+    return {
+      verifications: [...found].map((pin) => ({
+        msisdn: pin.to,
+        verified: pin.verifiedAt !== undefined,
+        verifiedAt: inUnit(pin.verifiedAt),
+        sentAt: inUnit(pin.sentAt),
+      })),
+    };
+  }
+
+  // Inside
+
+  private freshId(taken: ReadonlyMap<string, unknown>): string {
+    let id = randomId(this.options.random);
+    while (taken.has(id)) id = randomId(this.options.random);
+    return id;
+  }
+
+  private notFound(text?: string): ServiceError {
+    const { notFoundMessageId: messageId } = this.options.behaviour();
+    return new ServiceError(404, { messageId, ...(text !== undefined && { text }) });
+  }
+
+  private unknownOnSend(): ServiceError {
+    const text = 'Application or message with given ID cannot be found.';
+    return this.options.behaviour().unknownId === 404 ? this.notFound(text) : new ServiceError(400, { text });
+  }
+
+  private limited(waitMs: number): ServiceError {
+    const { limitStatus, limitMessageId: messageId, retryAfter } = this.options.behaviour();
+    const seconds = retryAfter === 'window' ? Math.ceil(waitMs / 1000) : retryAfter;
+    const text = 'Too many requests';
+    return new ServiceError(limitStatus, {
+      messageId,
+      text,
+      ...(seconds !== null && { retryAfter: seconds }),
+    });
+  }
+
+  private application(applicationId: string): Application {
+    const application = this.applications.get(applicationId);
+    if (!application) throw this.notFound();
+    return application;
+  }
+
+  private template(application: Application, messageId: string): Template {
+    const template = application.templates.get(messageId);
+    if (!template) throw this.notFound();
+    return template;
+  }
+
+  private showApplication({ applicationId, name, configuration, enabled }: Application): object {
+    const shown = this.options.behaviour().limitsNormalised ? normalizeLimits(configuration) : configuration;
+    return { applicationId, name, configuration: { ...shown }, enabled };
+  }
+
+  private showTemplate(application: Application, template: Template, written = false): object {
+    const { messageId, channel, ...rest } = template;
+    const shown = written || this.options.behaviour().pinPlaceholderInReads;
+    const placeholder = channel === 'text' && shown ? { pinPlaceholder } : {};
+    return { messageId, applicationId: application.applicationId, ...placeholder, ...rest };
+  }
+
+  private readTextTemplate(fields: Fields, base: TextTemplate): TextTemplate {
+    const messageText = fields.string('messageText') ?? base.messageText;
+    if (messageText && !messageText.includes(pinPlaceholder))
+      fields.refuse('messageText', `must contain ${pinPlaceholder}`);
+    const template = {
+      ...base,
+      messageText,
+      pinLength: this.readPinLength(fields) ?? base.pinLength,
+      pinType: fields.oneOf('pinType', pinTypes) ?? base.pinType,
+      language: fields.oneOf('language', languages) ?? base.language,
+      voiceName: fields.string('voiceName') ?? base.voiceName,
+      senderId: fields.string('senderId') ?? base.senderId,
+      repeatDTMF: fields.string('repeatDTMF') ?? base.repeatDTMF,
+      speechRate: fields.number('speechRate', { min: 0.5, max: 2 }) ?? base.speechRate,
+      regional: readRegional(fields) ?? base.regional,
+    };
+    fields.check();
+    return template;
+  }
+
+  private readEmailTemplate(fields: Fields, base: EmailTemplate): EmailTemplate {
+    const from = fields.string('from');
+    if (from !== undefined && !/^[^<>@\s]+@[^<>@\s]+$|^[^<>]*<[^<>@\s]+@[^<>@\s]+>$/.test(from)) {
+      fields.refuse('from', 'must be an e-mail address, with or without a name');
+    }
+    const template = {
+      ...base,
+      pinLength: this.readPinLength(fields) ?? base.pinLength,
+      pinType: fields.oneOf('pinType', pinTypes) ?? base.pinType,
+      from: from ?? base.from,
+      emailTemplateId: fields.integer('emailTemplateId', emailTemplateIds) ?? base.emailTemplateId,
+      landingPageId: fields.string('landingPageId') ?? base.landingPageId,
+    };
+    fields.check();
+    return template;
+  }
+
+  private readPinLength(fields: Fields): number | undefined {
+    // 1 to 8 is what version 1 of the API allowed. 100 only guards the simulator.
+    return fields.integer('pinLength', { min: 1, max: this.options.behaviour().pinLengthLimited ? 8 : 100 });
+  }
+
+  private readRecipient(fields: Fields, channel: Channel): string {
+    const to = fields.requiredString('to', { max: 320 });
+    if (to.trim() === '') return to;
+    if (channel === 'email') {
+      if (!/^[^\s@]+@[^\s@]+$/.test(to)) fields.refuse('to', 'must be an e-mail address');
+      return to;
+    }
+    const plus = this.options.behaviour().plusInTo === 'accept' ? /^\+?[1-9]\d{4,14}$/ : /^[1-9]\d{4,14}$/;
+    if (!plus.test(to)) fields.refuse('to', 'must be a phone number in international format, digits only');
+    return normalizeRecipient(to);
+  }
+
+  private fitChannel(template: Template, channel: Channel): void {
+    if ((template.channel === 'email') === (channel === 'email')) return;
+    throw new ServiceError(400, { text: `The message template does not fit the channel ${channel}.` });
+  }
+
+  private checkPlaceholders(template: Template, placeholders: Record<string, string>): void {
+    if (this.options.behaviour().missingPlaceholder === 'keep' || template.channel !== 'text') return;
+    const missing = missingPlaceholders(template.messageText, { ...placeholders, pin: '' });
+    if (missing.length === 0) return;
+    const violations = Object.fromEntries(
+      missing.map((name) => [`placeholders.${name}`, ['must not be null']]),
+    );
+    throw new ServiceError(400, { violations });
+  }
+
+  /** Asks both limits before it counts in either: a send that the number's limit refuses costs the application nothing. */
+  private countSend({ applicationId, limits }: Application, to: string): void {
+    const at = this.options.now();
+    const sliding = this.options.behaviour().window === 'sliding';
+    const number = `${applicationId} ${to}`;
+    const waitMs =
+      this.applicationSends.waitMs(applicationId, limits.application, at, sliding) ||
+      this.sends.waitMs(number, limits.number, at, sliding);
+    if (waitMs > 0) throw this.limited(waitMs);
+    this.applicationSends.count(applicationId, limits.application, at, sliding);
+    this.sends.count(number, limits.number, at, sliding);
+  }
+
+  private keepPin(pinId: string, pin: Pin): void {
+    this.pins.set(pinId, pin);
+    if (this.pins.size <= this.options.maxPins) return;
+    const [oldest] = this.pins.keys();
+    if (oldest !== undefined) this.pins.delete(oldest);
+  }
+
+  private forgetPins(applicationId: string, to: string): void {
+    for (const [pinId, pin] of this.pins) {
+      if (pin.applicationId === applicationId && pin.to === to) this.pins.delete(pinId);
+    }
+  }
+
+  /** Hands the message over and makes the answer to a send or a resend. */
+  private deliver(
+    pinId: string,
+    pin: Pin,
+    template: Template,
+    channel: Channel,
+    { placeholders, trackDelivery }: Extras,
+    forcedNcStatus: string | undefined,
+  ): object {
+    const { now, random, behaviour } = this.options;
+    const settings = behaviour();
+    const looksUp = channel === 'sms' && (pin.lookup || settings.ncStatusWithoutLookup === 'present');
+    const ncStatus = forcedNcStatus ?? (looksUp ? settings.ncStatus : undefined);
+    const sent = ncStatus === undefined || !unreachable.has(ncStatus);
+    if (sent) {
+      const text = this.render(template, { ...placeholders, pin: pin.value });
+      this.options.deliver({
+        to: pin.to,
+        channel,
+        text,
+        pin: pin.value,
+        pinId,
+        from: pin.from ?? sender(template),
+        at: now(),
+        resend: pin.sentAt !== undefined,
+        ...(channel === 'sms' && countParts(text)),
+        ...(channel === 'voice' && { language: (template.channel === 'text' && template.language) || 'en' }),
+      });
+      pin.sentAt = now();
+    }
+    const tracking = trackDelivery ? { externalMessageId: randomUuid(random) } : {};
+    if (channel === 'email') return { pinId, to: pin.to, emailStatus };
+    if (channel === 'voice') return { pinId, to: pin.to, callStatus: settings.callStatus, ...tracking };
+    return {
+      pinId,
+      to: pin.to,
+      ncStatus,
+      smsStatus: sent ? 'MESSAGE_SENT' : 'MESSAGE_NOT_SENT',
+      ...tracking,
+    };
+  }
+
+  private render(template: Template, values: Record<string, string>): string {
+    if (template.channel === 'text') return fillTemplate(template.messageText, values);
+    const text = this.options.emailTemplates[template.emailTemplateId] ?? 'Your PIN is {$pin}.';
+    return fillEmailTemplate(text, values);
+  }
+}
+
+/** The results of a lookup that keep an SMS from being sent; Infobip's texts use both names. */
+const unreachable: ReadonlySet<string> = new Set(['NC_DESTINATION_NOT_REACHABLE', 'NC_NOT_REACHABLE']);
+
+const emailStatus = { name: 'PENDING_ACCEPTED', description: 'Message accepted, pending for delivery.' };
+
+const emailTemplateIds = { min: 0, max: Number.MAX_SAFE_INTEGER };
+
+/** Digits of a phone number, also when it was written with plus sign, spaces or dashes; an e-mail address as it is. */
+export function normalizeRecipient(to: string): string {
+  return to.includes('@') ? to.trim() : to.replace(/\D/g, '');
+}
+
+function sender(template: Template): string {
+  if (template.channel === 'email') return template.from ?? 'no-reply@example.com';
+  return template.senderId ?? 'ServiceSMS';
+}
+
+function attemptsLeft(pin: Pin, { configuration }: Application): number {
+  return Math.max(0, configuration.pinAttempts - pin.attemptsUsed);
+}
+
+function makePin(random: Random, { pinType, pinLength }: Template, pinCase: 'upper' | 'lower'): string {
+  const value = randomText(random, alphabets[pinType], pinLength);
+  return pinCase === 'upper' ? value : value.toLowerCase();
+}
+
+interface Extras {
+  placeholders: Record<string, string>;
+  trackDelivery: boolean;
+}
+
+function readExtras(fields: Fields, channel: Channel): Extras {
+  const placeholders = fields.placeholders('placeholders');
+  if (channel !== 'email') return { placeholders, trackDelivery: fields.boolean('trackDelivery') ?? false };
+  fields.placeholders('landingPagePlaceholders');
+  return { placeholders, trackDelivery: false };
+}
+
+function readRegional(fields: Fields): object | undefined {
+  const regional = fields.object('regional');
+  const indiaDlt = regional?.object('indiaDlt');
+  if (!indiaDlt) return regional && {};
+  return {
+    indiaDlt: {
+      principalEntityId: indiaDlt.requiredString('principalEntityId', { max: 30 }),
+      contentTemplateId: indiaDlt.string('contentTemplateId', { max: 30 }),
+      teleMarketerId: indiaDlt.string('teleMarketerId', { max: 255 }),
+    },
+  };
+}
+
+/** The configuration as it is shown, and its limits as they are used. */
+function readConfiguration(
+  body: Fields,
+  base: Readonly<Configuration>,
+): { configuration: Configuration; limits: Limits } {
+  const fields = body.object('configuration') ?? new Fields({});
+  const configuration: Configuration = {
+    pinAttempts: fields.integer('pinAttempts', { min: 1, max: int32 }) ?? base.pinAttempts,
+    allowMultiplePinVerifications:
+      fields.boolean('allowMultiplePinVerifications') ?? base.allowMultiplePinVerifications,
+    pinTimeToLive: fields.string('pinTimeToLive') ?? base.pinTimeToLive,
+    verifyPinLimit: fields.string('verifyPinLimit') ?? base.verifyPinLimit,
+    sendPinPerApplicationLimit:
+      fields.string('sendPinPerApplicationLimit') ?? base.sendPinPerApplicationLimit,
+    sendPinPerPhoneNumberLimit:
+      fields.string('sendPinPerPhoneNumberLimit') ?? base.sendPinPerPhoneNumberLimit,
+  };
+  const rate = (name: keyof Configuration, maxMs: number): Rate => {
+    const parsed = parseRate(String(configuration[name]));
+    if (parsed && parsed.lengthMs <= maxMs) return parsed;
+    const longest = maxMs === day ? 'one day' : 'one year';
+    fields.refuse(name, `must be attempts/duration such as 5/1h, at most ${longest}`);
+    return { points: 1, lengthMs: 1 };
+  };
+  const timeToLiveMs = parseDuration(configuration.pinTimeToLive) ?? Number.POSITIVE_INFINITY;
+  if (timeToLiveMs > year) fields.refuse('pinTimeToLive', 'must be a duration such as 15m, at most one year');
+  const limits = {
+    timeToLiveMs,
+    check: rate('verifyPinLimit', day),
+    application: rate('sendPinPerApplicationLimit', year),
+    number: rate('sendPinPerPhoneNumberLimit', year),
+  };
+  return { configuration, limits };
+}
+
+/** The texts of the configuration with every length written out: `5/h` as `5/1h`, `m` as `1m`. */
+function normalizeLimits(configuration: Configuration): Configuration {
+  const written = (text: string) => text.replace(/(^|\/)(?=[a-z])/, (start) => `${start}1`);
+  return {
+    ...configuration,
+    pinTimeToLive: written(configuration.pinTimeToLive),
+    verifyPinLimit: written(configuration.verifyPinLimit),
+    sendPinPerApplicationLimit: written(configuration.sendPinPerApplicationLimit),
+    sendPinPerPhoneNumberLimit: written(configuration.sendPinPerPhoneNumberLimit),
+  };
+}
