@@ -1,7 +1,7 @@
 /** The open challenge, where it is kept, and what a page may know of it. */
 
 import { randomBytes } from 'node:crypto';
-import { SmsOtpError } from './errors.js';
+import { fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import type { CountryCode } from './phone.js';
 import { property, type RequestLike, signedInAs } from './request.js';
@@ -160,6 +160,55 @@ export const sessionChallenges: ChallengeStore = {
     await saveSession(session);
   },
 };
+
+/** The challenges of one strategy: its store, with a deadline on each answer and the session's own ways known. */
+export interface Challenges {
+  /** Stops a request whose session could not keep a challenge. */
+  requireReady(req: RequestLike): void;
+  get(req: RequestLike): Promise<Challenge | undefined>;
+  set(req: RequestLike, challenge: Challenge): Promise<void>;
+  remove(req: RequestLike): Promise<void>;
+  /** Takes a used challenge away. A session is not saved for it: the login does that, or the end of the request. */
+  forget(req: RequestLike): Promise<void>;
+  /** Makes sure that a session can be written, before a message is paid for. */
+  ensureWritable(req: RequestLike): Promise<void>;
+  /** Reads the session again, for what another request has put there in the meantime. */
+  refresh(req: RequestLike): Promise<void>;
+}
+
+/** Binds a store to a strategy's name and to a deadline in milliseconds. */
+export function createChallenges(store: ChallengeStore, name: string, timeoutMs: number): Challenges {
+  const isSession = store === sessionChallenges;
+  return {
+    requireReady(req) {
+      if (isSession) requireServerSession(req);
+    },
+    async get(req) {
+      return readChallenge(await fromStore(store.get(req, name), timeoutMs));
+    },
+    async set(req, challenge) {
+      await fromStore(store.set(req, name, challenge), timeoutMs);
+    },
+    async remove(req) {
+      await fromStore(store.remove(req, name), timeoutMs);
+    },
+    async forget(req) {
+      if (isSession) setNote(requireServerSession(req), 'challenges', name, undefined);
+      else await fromStore(store.remove(req, name), timeoutMs);
+    },
+    async ensureWritable(req) {
+      if (isSession) await fromStore(saveSession(requireServerSession(req)), timeoutMs);
+    },
+    async refresh(req) {
+      const session = isSession ? requireServerSession(req) : undefined;
+      const reload = session?.reload;
+      if (session === undefined || typeof reload !== 'function') return;
+      // A session that was never saved cannot be read again, and then there is no challenge in it either.
+      const reloaded = settle((callback) => Reflect.apply(reload, session, [callback]));
+      await fromStore(reloaded, timeoutMs).catch(() => undefined);
+    },
+  };
+}
 
 /** A challenge out of a store, or undefined when what is there cannot be one. */
 export function readChallenge(stored: unknown): Challenge | undefined {

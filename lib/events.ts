@@ -45,3 +45,8 @@ export type SmsOtpEvent = EventFields &
     | { type: 'login.refused' }
     | { type: 'configuration.warned'; message: string }
   );
+
+type Without<Event> = Event extends SmsOtpEvent ? Omit<Event, 'at' | 'strategy'> : never;
+
+/** An event before the strategy has signed and dated it. */
+export type EventBody = Without<SmsOtpEvent>;

@@ -1,5 +1,6 @@
 /** passport-sms-otp: log people in with a one-time PIN sent to their phone. */
 
+export type { Phase, SmsOtpAuthenticateOptions } from './action.js';
 export type {
   BudgetName,
   Budgets,
@@ -37,5 +38,5 @@ export type { CountryCode, NumberType } from './phone.js';
 export type { RequestLike } from './request.js';
 export type { RequireSmsOtpOptions } from './second-factor.js';
 export { requireSmsOtp, SmsOtpRequiredError } from './second-factor.js';
-export type { Phase, Proof, SmsOtpAuthenticateOptions, Verified, Verify, VerifyDone } from './strategy.js';
 export { SmsOtpStrategy, SmsOtpStrategy as Strategy } from './strategy.js';
+export type { Proof, Verified, Verify, VerifyDone } from './verify.js';

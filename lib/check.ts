@@ -1,0 +1,196 @@
+/** Checking a PIN: count first, then ask, then claim, then log in. */
+
+import type { Action, Turn } from './action.js';
+import type { Payer, Ticket } from './budgets.js';
+import { type Challenge, requireServerSession } from './challenge.js';
+import type { Operation } from './decoy.js';
+import { codeOf, fromStore } from './errors.js';
+import type { EventFields } from './events.js';
+import type { PinVerification } from './otp-client.js';
+import {
+  isServiceLimit,
+  isSurelyUndone,
+  isUnknownPin,
+  nonsense,
+  type Parts,
+  retryAfter,
+  serviceError,
+} from './parts.js';
+import { plainDigits } from './phone.js';
+import { bodyField, property, signedInAs } from './request.js';
+import { markAtLogin, markNow } from './second-factor.js';
+import { callVerify, hostInfo, type Proof, type Verify } from './verify.js';
+
+// The service allows so many checks of a number in a few seconds: a fast second try waits instead of failing.
+const LONGEST_PAUSE_SECONDS = 3;
+const LONGEST_INPUT = 64;
+
+/** The checking half of a strategy. */
+export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promise<Action> {
+  const { settings, counters, challenges, recipients, pace, outcome, emit, fieldsOf } = parts;
+  const { name } = settings;
+  return check;
+
+  async function check(turn: Turn): Promise<Action> {
+    const { req } = turn;
+    const challenge = await challenges.get(req);
+    const isTheirs =
+      challenge !== undefined &&
+      challenge.signedInAs === signedInAs(req) &&
+      (await recipients.isStillTheirs(req, challenge));
+    if (!isTheirs) return outcome(turn, 'no_challenge', {});
+    if (Date.now() >= challenge.expiresAt) return outcome(turn, 'pin_expired', {});
+    const pin = readPin(bodyField(req, settings.pinField));
+    if (pin === 'missing') return outcome(turn, 'pin_missing', {});
+    if (pin === 'malformed') return outcome(turn, 'pin_malformed', {});
+
+    const payer = await parts.payerOf(req, challenge, challenge.channel);
+    const grant = await counters.takeCheck(payer, challenge);
+    // Another request of this session may be about to log in: the session is left alone.
+    if (grant.granted === 'exhausted') return outcome(turn, 'attempts_exhausted', {});
+    if (!grant.granted) return parts.tooMany(turn, grant, fieldsOf(challenge, challenge.channel));
+    const { ticket, attemptsUsed } = grant;
+    return judge({ turn, challenge, payer, ticket, attemptsUsed }, pin.value);
+  }
+
+  function readPin(typed: unknown): { value: string } | 'missing' | 'malformed' {
+    if (typed === undefined || typed === null) return 'missing';
+    if (typeof typed !== 'string' || typed.length > LONGEST_INPUT) return 'malformed';
+    const value = plainDigits(typed).replace(/[\p{Zs}\p{Pd}]/gu, '');
+    if (value === '') return 'missing';
+    return settings.pinShape.test(value) ? { value } : 'malformed';
+  }
+
+  interface Attempt {
+    turn: Turn;
+    challenge: Challenge;
+    payer: Payer;
+    ticket: Ticket;
+    attemptsUsed: number;
+  }
+
+  async function judge(attempt: Attempt, pin: string): Promise<Action> {
+    const { turn, challenge, payer, ticket } = attempt;
+    const started = performance.now();
+    const fields = () => ({
+      ...fieldsOf(challenge, challenge.channel),
+      durationMs: performance.now() - started,
+    });
+    let judgement: PinVerification;
+    try {
+      judgement = await ask(challenge, pin);
+    } catch (thrown) {
+      return unjudged(attempt, thrown, fields());
+    }
+    if (judgement.verified !== true) return rejected(attempt, judgement.reason, fields());
+
+    // The service would say yes twice: the claim is what makes a PIN work once.
+    if (!(await counters.claim(challenge.id))) {
+      await takeBack(attempt);
+      return outcome(turn, 'no_challenge', {});
+    }
+    emit({ type: 'pin.verified', ...fields() });
+    // From here on only verify, the removal and Passport can stop the login; the counters catch up as they can.
+    await counters.complete(payer, ticket, challenge).catch(() => undefined);
+    await challenges.forget(turn.req);
+    return logIn(turn, challenge);
+  }
+
+  // Narrowed: nothing but `verified === true` for the PIN id that was asked is a yes.
+  async function ask(challenge: Challenge, pin: string): Promise<PinVerification> {
+    if (challenge.decoy) {
+      await pace.wait('check');
+      return { verified: false, pinId: '', reason: 'wrong_pin' };
+    }
+    const request = () => timed('check', () => settings.client.verifyPin(challenge.pinId, pin));
+    const judgement = await request().catch(async (thrown: unknown) => {
+      const seconds = retryAfter(thrown) ?? LONGEST_PAUSE_SECONDS;
+      if (!isServiceLimit(thrown) || seconds > LONGEST_PAUSE_SECONDS) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+      return request();
+    });
+    const pinId: unknown = property(judgement, 'pinId');
+    const isOurs = pinId === undefined || pinId === challenge.pinId;
+    if (!isOurs || typeof property(judgement, 'verified') !== 'boolean') throw nonsense('check');
+    return judgement;
+  }
+
+  async function timed<T>(operation: Operation, request: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    const answer = await request();
+    pace.record(operation, performance.now() - started);
+    return answer;
+  }
+
+  async function unjudged(attempt: Attempt, thrown: unknown, fields: Partial<EventFields>): Promise<Action> {
+    if (isUnknownPin(thrown)) return expired(attempt, fields);
+    const isLimit = isServiceLimit(thrown);
+    const code = isLimit ? 'too_many_requests' : (codeOf(thrown) ?? 'ERR_SMS_OTP_SERVICE');
+    emit({ type: 'pin.rejected', ...fields, code });
+    if (isSurelyUndone(thrown)) await takeBack(attempt);
+    if (isLimit) return parts.serviceLimit(attempt.turn, thrown);
+    throw serviceError('check', thrown);
+  }
+
+  async function rejected(attempt: Attempt, reason: string, fields: Partial<EventFields>): Promise<Action> {
+    if (reason === 'expired') return expired(attempt, fields);
+    const { turn, challenge, attemptsUsed } = attempt;
+    const attemptsRemaining = Math.max(0, challenge.attempts - attemptsUsed);
+    // If a parallel request has used the challenge, its session may be gone, and a save would bring it back.
+    const isUsed = (await counters.attemptsUsed(challenge.id)) === Number.POSITIVE_INFINITY;
+    if (reason === 'no_more_attempts' || attemptsRemaining === 0) {
+      emit({ type: 'challenge.exhausted', ...fields, code: 'attempts_exhausted' });
+      if (!isUsed) await challenges.remove(turn.req);
+      return outcome(turn, 'attempts_exhausted', {});
+    }
+    emit({ type: 'pin.rejected', ...fields, attemptsRemaining, code: 'pin_wrong' });
+    if (!isUsed) await challenges.set(turn.req, { ...challenge, attemptsUsed });
+    return outcome(turn, 'pin_wrong', { attemptsRemaining });
+  }
+
+  // The challenge stays, past its time: a resend still knows where a new PIN goes.
+  async function expired(attempt: Attempt, fields: Partial<EventFields>): Promise<Action> {
+    const { turn, challenge } = attempt;
+    await takeBack(attempt);
+    emit({ type: 'pin.rejected', ...fields, code: 'pin_expired' });
+    await challenges.set(turn.req, { ...challenge, expiresAt: Math.min(challenge.expiresAt, Date.now()) });
+    return outcome(turn, 'pin_expired', {});
+  }
+
+  // What was not judged costs nothing.
+  async function takeBack({ challenge, ticket }: Attempt): Promise<void> {
+    await Promise.all([counters.giveBack(ticket), counters.giveAttemptBack(challenge.id)]);
+  }
+
+  async function logIn(turn: Turn, challenge: Challenge): Promise<Action> {
+    const { channel, subject, phoneNumber, email } = challenge;
+    const fields = fieldsOf(challenge, channel);
+    const proof: Proof = {
+      ...(channel !== 'email' && phoneNumber !== undefined && { phoneNumber }),
+      ...(channel === 'email' && email !== undefined && { email }),
+      ...(subject !== undefined && { subject }),
+      channel,
+      req: turn.req,
+    };
+    const { user, info } = await callVerify(verify, proof, settings.verifyTimeoutMs).catch(
+      (thrown: unknown) => {
+        emit({ type: 'login.refused', ...fields, code: codeOf(thrown) ?? 'ERR_SMS_OTP_HOST' });
+        throw thrown;
+      },
+    );
+    if (!user) {
+      emit({ type: 'login.refused', ...fields, code: 'user_refused' });
+      const refusal = outcome(turn, 'user_refused', {});
+      return { ...refusal, info: { ...refusal.info, ...hostInfo(info), code: 'user_refused' } };
+    }
+    const proven = { at: Date.now(), channel, ...(subject !== undefined && { subject }) };
+    if (property(turn.options, 'assignProperty') === undefined) {
+      markAtLogin(turn.req, name, user, proven);
+    } else if (settings.signedIn && settings.recipient) {
+      // passport.authorize: nobody is logged in, but the number was that of the user who is.
+      const session = requireServerSession(turn.req);
+      await fromStore(markNow(turn.req, session, name, proven), settings.storeTimeoutMs);
+    }
+    return { type: 'success', user, info: { ...hostInfo(info), channel } };
+  }
+}

@@ -1,0 +1,167 @@
+/** Who gets the PIN: the number that was typed, or the recipient that the host knows, judged by the same rules. */
+
+import type { Challenge } from './challenge.js';
+import { asError, SmsOtpError } from './errors.js';
+import type { Awaitable, SendContext, Settings } from './options.js';
+import type { Channel } from './otp-client.js';
+import { type CountryCode, maskedEmail, maskedEnd, type PhoneNumber, readPhoneNumber } from './phone.js';
+import { bodyField, type RequestLike, signedInAs } from './request.js';
+
+/** A recipient that may get a PIN, by at least one channel. A challenge is one, too. */
+export interface Target {
+  phoneNumber?: string;
+  email?: string;
+  subject?: string;
+  country?: CountryCode;
+  maskedPhone?: string;
+  maskedEmail?: string;
+  channels: Channel[];
+}
+
+/** Why there is no recipient. */
+export type NoTarget =
+  | { code: 'phone_missing' | 'phone_invalid' | 'recipient_missing'; details: Record<never, never> }
+  | { code: 'phone_not_allowed'; details: { country: CountryCode } };
+
+/** What one strategy knows of recipients. */
+export interface Recipients {
+  /** Whether the recipient is typed by a visitor of whom nothing is known yet. */
+  isTypedByStranger: boolean;
+  resolve(req: RequestLike): Promise<Target | NoTarget>;
+  /** Whether the one who may go on with this challenge is still the one it was opened for. */
+  isStillTheirs(req: RequestLike, challenge: Challenge): Promise<boolean>;
+  /** The channels of a first PIN. */
+  firstChannels(target: Target): Channel[];
+}
+
+/** Whether `resolve` found somebody. */
+export function isTarget(found: Target | NoTarget): found is Target {
+  return 'channels' in found;
+}
+
+/** The address of a channel: the number, or the e-mail address. */
+export function addressOf(
+  target: { phoneNumber?: string; email?: string },
+  channel: Channel,
+): string | undefined {
+  return channel === 'email' ? target.email : target.phoneNumber;
+}
+
+/** What the host's callbacks are told about a send. */
+export function sendContext(req: RequestLike, target: Target, channel: Channel): SendContext {
+  const { phoneNumber, email, subject, country } = target;
+  return {
+    req,
+    channel,
+    ...(channel !== 'email' && phoneNumber !== undefined && { phoneNumber }),
+    ...(channel !== 'email' && country !== undefined && { country }),
+    ...(channel === 'email' && email !== undefined && { email }),
+    ...(subject !== undefined && { subject }),
+  };
+}
+
+/** The answer of one of the host's functions; what it throws stops the request, as an Error. */
+export async function fromHost<T>(option: string, call: () => Awaitable<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (thrown) {
+    throw asError(thrown, `The option \`${option}\` failed with something that is no Error`);
+  }
+}
+
+const NOBODY: NoTarget = { code: 'recipient_missing', details: {} };
+
+/** The rules of one strategy. */
+export function createRecipients(settings: Settings): Recipients {
+  const { recipient, subject, signedIn } = settings;
+  return { isTypedByStranger: !recipient && !subject, resolve, isStillTheirs, firstChannels };
+
+  async function resolve(req: RequestLike): Promise<Target | NoTarget> {
+    if (signedIn && !isSignedIn(req)) return NOBODY;
+    if (recipient) return known(await fromHost('recipient', () => recipient(req)));
+    if (!subject) return typed(req, undefined);
+    const user = await fromHost('subject', () => subject(req));
+    return user === null || user === undefined ? NOBODY : typed(req, requireSubject(user, 'subject'));
+  }
+
+  function typed(req: RequestLike, user: string | undefined): Target | NoTarget {
+    const number = readPhoneNumber(bodyField(req, settings.phoneField), settings.defaultCountry);
+    if (number === 'missing') return { code: 'phone_missing', details: {} };
+    if (number === 'invalid') return { code: 'phone_invalid', details: {} };
+    const target: Target = {
+      phoneNumber: number.phoneNumber,
+      country: number.country,
+      maskedPhone: user === undefined ? number.masked : maskedEnd(number.phoneNumber),
+      ...(user !== undefined && { subject: user }),
+      channels: settings.channels.filter((channel) => isTypeServed(number, channel)),
+    };
+    const isServed = isCountryServed(number) && firstChannels(target).length > 0;
+    return isServed ? target : { code: 'phone_not_allowed', details: { country: number.country } };
+  }
+
+  function known(found: unknown): Target | NoTarget {
+    if (found === null || found === undefined) return NOBODY;
+    const {
+      phoneNumber,
+      email,
+      subject: user,
+    }: Record<string, unknown> = typeof found === 'object' ? { ...found } : {};
+    const number = readPhoneNumber(phoneNumber, settings.defaultCountry);
+    const phone = typeof number === 'object' && isCountryServed(number) ? number : undefined;
+    const address = readEmail(email);
+    const target: Target = {
+      subject: requireSubject(user, 'recipient'),
+      ...(phone && { phoneNumber: phone.phoneNumber, country: phone.country }),
+      ...(phone && { maskedPhone: maskedEnd(phone.phoneNumber) }),
+      ...(address !== undefined && { email: address, maskedEmail: maskedEmail(address) }),
+      channels: settings.channels.filter((channel) =>
+        channel === 'email' ? address !== undefined : phone !== undefined && isTypeServed(phone, channel),
+      ),
+    };
+    return firstChannels(target).length > 0 ? target : NOBODY;
+  }
+
+  function isCountryServed(number: PhoneNumber): boolean {
+    return settings.countries === 'all' || settings.countries.has(number.country);
+  }
+
+  function isTypeServed(number: PhoneNumber, channel: Channel): boolean {
+    if (number.type === undefined || channel === 'email') return false;
+    return !settings.blockedNumberTypes[channel].has(number.type);
+  }
+
+  // A call lands in voicemail, so it is for those whom a message did not reach, unless there is nothing else.
+  function firstChannels({ channels }: Target): Channel[] {
+    return settings.channels.length === 1 ? channels : channels.filter((channel) => channel !== 'voice');
+  }
+
+  // With `signedIn` the host says at each step who may go on; another answer than at the issue ends the challenge.
+  async function isStillTheirs(req: RequestLike, challenge: Challenge): Promise<boolean> {
+    if (!signedIn) return true;
+    if (!isSignedIn(req)) return false;
+    if (subject) return (await fromHost('subject', () => subject(req))) === challenge.subject;
+    const now = await resolve(req);
+    return (
+      isTarget(now) &&
+      now.subject === challenge.subject &&
+      now.phoneNumber === challenge.phoneNumber &&
+      now.email === challenge.email
+    );
+  }
+
+  function requireSubject(user: unknown, option: string): string {
+    if (typeof user === 'string' && user !== '') return user;
+    const problem = `\`${option}\` must give the subject as a string that is not empty, such as String(user.id)`;
+    throw new SmsOtpError('ERR_SMS_OTP_CONFIGURATION', `SmsOtpStrategy '${settings.name}': ${problem}.`);
+  }
+}
+
+function isSignedIn(req: RequestLike): boolean {
+  return Boolean(req.user) && signedInAs(req) !== undefined;
+}
+
+function readEmail(email: unknown): string | undefined {
+  const isAddress =
+    typeof email === 'string' && email.length <= 254 && /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u.test(email);
+  return isAddress ? email : undefined;
+}
