@@ -20,6 +20,13 @@ export interface SmsOtpAuthenticateOptions {
   channel?: Channel;
 }
 
+// So that `passport.authenticate('sms-otp', { phase: 'issue' })` compiles where the host has Passport's types.
+// biome-ignore lint/suspicious/noTsIgnore: an error is expected only where the host lacks Passport's types
+/** @ts-ignore Without them there is nothing to add to, and that is no error of the host's. */
+declare module 'passport' {
+  interface AuthenticateOptions extends SmsOtpAuthenticateOptions {}
+}
+
 /** One request on its way through the strategy. */
 export interface Turn {
   req: RequestLike;
