@@ -152,8 +152,8 @@ function answerGet(
   if (path !== '/_simulator/stream') throw unknownAddress(request, path);
   response.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
   inbox.stream(response, {
-    after: wholeNumber(request.headers['last-event-id']),
-    last: wholeNumber(query.get('last')) ?? 0,
+    lastEventId: asText(request.headers['last-event-id']),
+    last: Number(/^\d{1,6}$/.exec(query.get('last') ?? '0') ?? 0),
   });
 }
 
@@ -164,8 +164,8 @@ function unknownAddress({ method }: IncomingMessage, path: string): ServiceError
   return new ServiceError(405, { text: `The address ${path} does not answer ${method}.` });
 }
 
-function wholeNumber(value: unknown): number | undefined {
-  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+function asText(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && header !== '' ? header : undefined;
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

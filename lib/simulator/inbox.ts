@@ -1,5 +1,6 @@
 /** The messages that were sent, newest last, and the stream that shows them as they arrive. */
 
+import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { type Message, normalizeRecipient } from './service.js';
 
@@ -13,6 +14,8 @@ export class Inbox {
   private readonly capacity: number;
   private readonly readers = new Set<ServerResponse>();
   private heartbeat: NodeJS.Timeout | undefined;
+  /** Tells the ids of this simulator from those of another one on the same port. */
+  private readonly run = randomBytes(6).toString('hex');
   private count = 0;
 
   constructor(capacity: number) {
@@ -24,7 +27,7 @@ export class Inbox {
     const delivered = { id: this.count, ...message };
     this.messages.push(delivered);
     if (this.messages.length > this.capacity) this.messages.shift();
-    if (this.readers.size > 0) this.write(asEvent(delivered));
+    if (this.readers.size > 0) this.write(this.event(delivered));
   }
 
   to(recipient: string): Message[] {
@@ -37,25 +40,34 @@ export class Inbox {
     return this.messages.findLast(({ to }) => to === wanted);
   }
 
-  /** Ids go on counting, so that a page which was away over a reset asks for the right rest. */
   clear(): void {
     this.messages.length = 0;
     this.write('event: reset\ndata: {}\n\n');
   }
 
   /**
-   * Turns the response into a stream of server-sent events: first what came after the message `after`, or else the
-   * newest `last`; then each message as it arrives, and `reset` when all are gone.
+   * Turns the response into a stream of server-sent events: each message as it arrives, and `reset` when all are gone.
+   * A page that comes back (`Last-Event-ID`) gets what it missed, a new one the newest `last` first.
    */
-  stream(response: ServerResponse, { after, last }: { after?: number | undefined; last: number }): void {
-    const missed =
-      after === undefined
-        ? this.messages.slice(Math.max(0, this.messages.length - last))
-        : this.messages.filter(({ id }) => id > after);
-    response.write(`: open\n\n${missed.map(asEvent).join('')}`);
+  stream(
+    response: ServerResponse,
+    { lastEventId, last }: { lastEventId: string | undefined; last: number },
+  ): void {
+    const [run, seen] = (lastEventId ?? '').split('.');
+    const returns = run === this.run;
+    const missed = returns
+      ? this.messages.filter(({ id }) => id > Number(seen))
+      : this.messages.slice(Math.max(0, this.messages.length - last));
+    // A page that saw another simulator on this port would count on from the messages of that one.
+    const forget = lastEventId === undefined || returns ? '' : 'event: reset\ndata: {}\n\n';
+    response.write(`retry: 1000\n\n${forget}${missed.map((message) => this.event(message)).join('')}`);
     this.readers.add(response);
     response.on('close', () => this.leave(response));
     this.heartbeat ??= setInterval(() => this.write(': still here\n\n'), heartbeatMs).unref();
+  }
+
+  private event(message: Message): string {
+    return `id: ${this.run}.${message.id}\ndata: ${JSON.stringify(message)}\n\n`;
   }
 
   private leave(response: ServerResponse): void {
@@ -71,8 +83,4 @@ export class Inbox {
       else reader.write(text);
     }
   }
-}
-
-function asEvent(message: Message): string {
-  return `id: ${message.id}\ndata: ${JSON.stringify(message)}\n\n`;
 }
