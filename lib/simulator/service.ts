@@ -10,6 +10,9 @@ import { parseDuration, parseRate, type Rate, Windows } from './limits.js';
 import { type Random, randomId, randomText, randomUuid } from './random.js';
 import { countParts, fillEmailTemplate, fillTemplate, missingPlaceholders } from './text.js';
 
+/** A body as it goes out; what is undefined is left out there. */
+export type JsonObject = Record<string, unknown>;
+
 export type Channel = 'sms' | 'voice' | 'email';
 
 /** A message as it reaches the phone or the mailbox. */
@@ -191,11 +194,11 @@ export class TwoFactorService {
 
   // Applications
 
-  listApplications(): object[] {
+  listApplications(): JsonObject[] {
     return [...this.applications.values()].map((application) => this.showApplication(application));
   }
 
-  createApplication(body: unknown, applicationId = this.freshId(this.applications)): object {
+  createApplication(body: unknown, applicationId = this.freshId(this.applications)): JsonObject {
     const fields = Fields.of(body);
     const application = {
       applicationId,
@@ -209,11 +212,11 @@ export class TwoFactorService {
     return this.showApplication(application);
   }
 
-  getApplication(applicationId: string): object {
+  getApplication(applicationId: string): JsonObject {
     return this.showApplication(this.application(applicationId));
   }
 
-  updateApplication(applicationId: string, body: unknown): object {
+  updateApplication(applicationId: string, body: unknown): JsonObject {
     const application = this.application(applicationId);
     const fields = Fields.of(body);
     const { updateConfiguration } = this.options.behaviour();
@@ -229,17 +232,17 @@ export class TwoFactorService {
 
   // Message templates
 
-  listTemplates(applicationId: string): object[] {
+  listTemplates(applicationId: string): JsonObject[] {
     const application = this.application(applicationId);
     return [...application.templates.values()].map((template) => this.showTemplate(application, template));
   }
 
-  getTemplate(applicationId: string, messageId: string): object {
+  getTemplate(applicationId: string, messageId: string): JsonObject {
     const application = this.application(applicationId);
     return this.showTemplate(application, this.template(application, messageId));
   }
 
-  createTextTemplate(applicationId: string, body: unknown, messageId?: string): object {
+  createTextTemplate(applicationId: string, body: unknown, messageId?: string): JsonObject {
     const application = this.application(applicationId);
     const fields = Fields.of(body);
     fields.requiredString('messageText');
@@ -261,7 +264,7 @@ export class TwoFactorService {
     return this.showTemplate(application, template, true);
   }
 
-  updateTextTemplate(applicationId: string, messageId: string, body: unknown): object {
+  updateTextTemplate(applicationId: string, messageId: string, body: unknown): JsonObject {
     const application = this.application(applicationId);
     const current = this.template(application, messageId);
     if (current.channel !== 'text') throw this.notFound();
@@ -270,7 +273,7 @@ export class TwoFactorService {
     return this.showTemplate(application, template, true);
   }
 
-  createEmailTemplate(applicationId: string, body: unknown): object {
+  createEmailTemplate(applicationId: string, body: unknown): JsonObject {
     const application = this.application(applicationId);
     const fields = Fields.of(body);
     fields.requiredInteger('emailTemplateId', emailTemplateIds);
@@ -287,7 +290,7 @@ export class TwoFactorService {
     return this.showTemplate(application, template);
   }
 
-  updateEmailTemplate(applicationId: string, messageId: string, body: unknown): object {
+  updateEmailTemplate(applicationId: string, messageId: string, body: unknown): JsonObject {
     const application = this.application(applicationId);
     const current = this.template(application, messageId);
     if (current.channel !== 'email') throw this.notFound();
@@ -298,7 +301,7 @@ export class TwoFactorService {
 
   // PINs
 
-  sendPin(channel: Channel, body: unknown, { ncNeeded = true, ncStatus }: SendOptions = {}): object {
+  sendPin(channel: Channel, body: unknown, { ncNeeded = true, ncStatus }: SendOptions = {}): JsonObject {
     const { now, random, behaviour } = this.options;
     const fields = Fields.of(body);
     const applicationId = fields.requiredString('applicationId');
@@ -336,7 +339,7 @@ export class TwoFactorService {
     return this.deliver(pinId, pin, template, channel, extras, ncStatus);
   }
 
-  resendPin(channel: Channel, pinId: string, body: unknown, { ncStatus }: SendOptions = {}): object {
+  resendPin(channel: Channel, pinId: string, body: unknown, { ncStatus }: SendOptions = {}): JsonObject {
     const { now, behaviour } = this.options;
     const { resendExpired, resendSettled, resendCounts, resendPinId, ...renews } = behaviour();
     const fields = body === undefined ? new Fields({}) : Fields.of(body);
@@ -362,7 +365,7 @@ export class TwoFactorService {
     return this.deliver(answered, pin, template, channel, extras, ncStatus);
   }
 
-  verifyPin(pinId: string, body: unknown): object {
+  verifyPin(pinId: string, body: unknown): JsonObject {
     const { now, behaviour } = this.options;
     const { repeatVerification, expiredAttempts, lastAttemptError, ...rules } = behaviour();
     const fields = Fields.of(body);
@@ -415,7 +418,7 @@ export class TwoFactorService {
   verifications(
     applicationId: string,
     query: { msisdn: string; verified?: boolean | undefined; sent?: boolean | undefined },
-  ): object {
+  ): JsonObject {
     this.application(applicationId);
     const msisdn = normalizeRecipient(query.msisdn);
     if (msisdn === '') throw new ServiceError(400, { violations: { msisdn: ['must not be blank'] } });
@@ -479,12 +482,12 @@ export class TwoFactorService {
     return template;
   }
 
-  private showApplication({ applicationId, name, configuration, enabled }: Application): object {
+  private showApplication({ applicationId, name, configuration, enabled }: Application): JsonObject {
     const shown = this.options.behaviour().limitsNormalised ? normalizeLimits(configuration) : configuration;
     return { applicationId, name, configuration: { ...shown }, enabled };
   }
 
-  private showTemplate(application: Application, template: Template, written = false): object {
+  private showTemplate(application: Application, template: Template, written = false): JsonObject {
     const { messageId, channel, ...rest } = template;
     const shown = written || this.options.behaviour().pinPlaceholderInReads;
     const placeholder = channel === 'text' && shown ? { pinPlaceholder } : {};
@@ -594,7 +597,7 @@ export class TwoFactorService {
     channel: Channel,
     { placeholders, trackDelivery }: Extras,
     forcedNcStatus: string | undefined,
-  ): object {
+  ): JsonObject {
     const { now, random, behaviour } = this.options;
     const settings = behaviour();
     const looksUp = channel === 'sms' && (pin.lookup || settings.ncStatusWithoutLookup === 'present');
