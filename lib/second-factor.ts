@@ -39,18 +39,27 @@ function writeOnRegenerate(req: RequestLike, name: string, proven: Proven): void
   const before = req.session;
   const regenerate = property(before, 'regenerate');
   if (typeof before !== 'object' || before === null || typeof regenerate !== 'function') return;
-  const others = ownEntry(ownEntry(before, 'smsOtp'), 'marks');
+  const kept: Kept = {
+    marks: ownEntry(ownEntry(before, 'smsOtp'), 'marks'),
+    returnTo: localPath(ownEntry(before, 'returnTo')),
+  };
   hide(before, 'regenerate', (...args: unknown[]) => {
     Reflect.deleteProperty(before, 'regenerate');
     return Reflect.apply(
       regenerate,
       before,
-      args.map(beforeCallback(() => writeOnSave(req, name, proven, others))),
+      args.map(beforeCallback(() => writeOnSave(req, name, proven, kept))),
     );
   });
 }
 
-function writeOnSave(req: RequestLike, name: string, proven: Proven, others: unknown): void {
+// What goes over into the session of the login: the way back, and the same user's other marks.
+interface Kept {
+  marks: unknown;
+  returnTo: string | undefined;
+}
+
+function writeOnSave(req: RequestLike, name: string, proven: Proven, { marks, returnTo }: Kept): void {
   const { session } = req;
   const save = property(session, 'save');
   if (typeof session !== 'object' || session === null || typeof save !== 'function') return;
@@ -58,10 +67,12 @@ function writeOnSave(req: RequestLike, name: string, proven: Proven, others: unk
     Reflect.deleteProperty(session, 'save');
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
-    for (const [other, mark] of Object.entries(typeof others === 'object' && others !== null ? others : {})) {
+    for (const [other, mark] of Object.entries(typeof marks === 'object' && marks !== null ? marks : {})) {
       if (belongsTo(mark, signedInAs(req))) setNote(session, 'marks', other, mark);
     }
     writeMark(req, session, name, proven);
+    if (returnTo !== undefined && !Object.hasOwn(session, 'returnTo'))
+      Reflect.set(session, 'returnTo', returnTo);
     return Reflect.apply(save, session, args);
   });
 }
@@ -128,15 +139,15 @@ export interface RequireSmsOtpOptions {
 
 /** The error for everything that cannot be redirected. */
 export class SmsOtpRequiredError extends Error {
-  override readonly name = 'SmsOtpRequiredError';
   readonly status = 403;
   readonly code = 'sms_otp_required';
-  readonly strategy: string;
+  /** The name of the strategy whose proof is missing. */
+  override readonly name: string;
   readonly maxAgeSeconds: number | undefined;
 
-  constructor(strategy: string, maxAgeSeconds: number | undefined) {
+  constructor(name: string, maxAgeSeconds: number | undefined) {
     super('This needs a PIN that was proved a short while ago');
-    this.strategy = strategy;
+    this.name = name;
     this.maxAgeSeconds = maxAgeSeconds;
   }
 }
@@ -161,7 +172,7 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
     if (isProven(req, name, channels, maxAgeSeconds)) return next();
     if (redirectTo === undefined || !isPageView(req))
       return next(new SmsOtpRequiredError(name, maxAgeSeconds));
-    const path = localPath(req);
+    const path = localPath(property(req, 'originalUrl') ?? property(req, 'url'));
     if (path !== undefined && typeof req.session === 'object' && req.session !== null) {
       Reflect.set(req.session, 'returnTo', path);
     }
@@ -219,8 +230,7 @@ function isPageView(req: RequestLike): boolean {
 }
 
 // A path of this site and nothing that a browser would read as another one.
-function localPath(req: RequestLike): string | undefined {
-  const url = property(req, 'originalUrl') ?? property(req, 'url');
+function localPath(url: unknown): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop tabs and line ends out of URLs, so "/\t/evil" is another site
   const isLocal = typeof url === 'string' && /^\/(?![/\\])[^\u0000-\u001f\u007f]*$/u.test(url);
   return isLocal ? url : undefined;
