@@ -245,9 +245,18 @@ export function createCounters(settings: CounterSettings): Counters {
   }
 
   const apart = (payer: Payer, key: string) => (payer.known ? `known:${key}` : key);
-  const numberKey = (payer: Payer) =>
-    apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient])));
-  const clientKey = (payer: Payer) => (payer.client ? apart(payer, hash(payer.client.key)) : '');
+  // A request asks several times for the same keys, and each is a hash.
+  const keys = new WeakMap<Payer, { number: string; client: string }>();
+  function keysOf(payer: Payer): { number: string; client: string } {
+    const known = keys.get(payer);
+    if (known) return known;
+    const made = {
+      number: apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient]))),
+      client: payer.client ? apart(payer, hash(payer.client.key)) : '',
+    };
+    keys.set(payer, made);
+    return made;
+  }
   const failureGauges = (payer: Payer) =>
     payer.subject !== undefined && subjectFailures ? [...failures, ...subjectFailures] : failures;
 
@@ -302,8 +311,7 @@ export function createCounters(settings: CounterSettings): Counters {
   }
 
   async function takeSend(payer: Payer, { voice, fresh }: { voice: boolean; fresh: boolean }) {
-    const number = numberKey(payer);
-    const client = clientKey(payer);
+    const { number, client } = keysOf(payer);
     const clients = payer.client ? perClient[payer.client.family] : [];
     const pair =
       (key: string) =>
@@ -371,8 +379,7 @@ export function createCounters(settings: CounterSettings): Counters {
     challenge: { id: string; attemptsUsed: number },
   ): Promise<CheckGrant> {
     const ticket: Taken[] = [];
-    const number = numberKey(payer);
-    const client = clientKey(payer);
+    const { number, client } = keysOf(payer);
     const [used, checks, failed] = await allOrFirstError([
       countAttempt(challenge),
       Promise.all((payer.client ? checksPerClient : []).map((gauge) => take(gauge, client))),
@@ -448,7 +455,7 @@ export function createCounters(settings: CounterSettings): Counters {
     challenge: { credit?: Credit; sentAt: number },
   ): Promise<void> {
     const { credit } = challenge;
-    const number = numberKey(payer);
+    const { number } = keysOf(payer);
     await Promise.all([
       giveBack(ticket.filter(({ gauge }) => gauge.budget === 'failedChecksPerClient')),
       ...failureGauges(payer).map((gauge) => asked(gauge.limiter.delete(number))),

@@ -31,6 +31,8 @@ export interface Challenge {
   resendAt: number;
   attempts: number;
   attemptsUsed: number;
+  /** When the visitor first asked: a challenge that takes an expired one's place keeps it. */
+  begunAt: number;
   /** When the PIN was made. */
   sentAt: number;
   /** Who was signed in when it was opened: what Passport's serializer stored, as JSON; missing for nobody. */
@@ -217,7 +219,7 @@ export function readChallenge(stored: unknown): Challenge | undefined {
 
 function isChallenge(stored: unknown): stored is Challenge {
   const texts = ['id', 'pinId', 'channel'];
-  const numbers = ['sentAt', 'expiresAt', 'cooldownUntil', 'resendAt', 'attempts', 'attemptsUsed'];
+  const numbers = ['begunAt', 'sentAt', 'expiresAt', 'cooldownUntil', 'resendAt', 'attempts', 'attemptsUsed'];
   return (
     texts.every((name) => typeof ownEntry(stored, name) === 'string') &&
     numbers.every((name) => Number.isFinite(ownEntry(stored, name))) &&

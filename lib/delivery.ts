@@ -18,7 +18,7 @@ export interface FirstAsk {
 /** The two ways to send. */
 export interface Delivery {
   /** Makes a new PIN and puts its challenge in place of an open one. */
-  send(turn: Turn, target: Target, channel: Channel, first?: FirstAsk): Promise<Action>;
+  send(turn: Turn, target: Target | Challenge, channel: Channel, first?: FirstAsk): Promise<Action>;
   /** Sends the PIN of an open challenge again, or a new one where the old would be of no use. */
   again(turn: Turn, challenge: Challenge, channel: Channel, isIssue: boolean): Promise<Action>;
   /** The answer for a PIN that is on its way. */
@@ -56,7 +56,12 @@ export function createDelivery(parts: Parts): Delivery {
     return isSame ? challenge : undefined;
   }
 
-  async function send(turn: Turn, target: Target, channel: Channel, first?: FirstAsk): Promise<Action> {
+  async function send(
+    turn: Turn,
+    target: Target | Challenge,
+    channel: Channel,
+    first?: FirstAsk,
+  ): Promise<Action> {
     const payer = await parts.payerOf(turn.req, target, channel);
     const grant = await counters.takeSend(payer, { voice: channel === 'voice', fresh: true });
     if (!grant.granted) {
@@ -77,6 +82,7 @@ export function createDelivery(parts: Parts): Delivery {
       resendAt: grant.resendAt,
       attempts: settings.attempts,
       attemptsUsed: 0,
+      begunAt: 'begunAt' in target ? target.begunAt : sentAt,
       sentAt,
       ...(signedIn !== undefined && { signedInAs: signedIn }),
       ...(grant.credit && { credit: grant.credit }),

@@ -14,6 +14,10 @@ import { bodyField, isPost, isSameSite, property, type RequestLike } from './req
 import { signOut } from './second-factor.js';
 import type { Verify } from './verify.js';
 
+// A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
+// (a password) was proved then and not now.
+const LONGEST_CHAIN_MS = 3_600_000;
+
 interface Actions {
   success(user: unknown, info: object): void;
   fail(info: object, status: number): void;
@@ -167,7 +171,13 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     const resolved = recipients.resolve(req);
     if (settings.signedIn || recipients.isTypedByStranger) return resolved;
     await resolved.catch(() => undefined);
-    await fromStore(signOut(req), settings.storeTimeoutMs);
+    try {
+      await fromStore(signOut(req), settings.storeTimeoutMs);
+    } catch (thrown) {
+      // The store may still hold the session that the password has signed in: its cookie must not get out.
+      Reflect.set(req, 'session', null);
+      throw thrown;
+    }
     return resolved;
   }
 
@@ -190,7 +200,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
 
   async function resend(turn: Turn): Promise<Action> {
     const challenge = await delivery.usable(turn);
-    if (challenge === undefined || !(await recipients.isStillTheirs(turn.req, challenge))) {
+    const isOver = challenge !== undefined && Date.now() - challenge.begunAt > LONGEST_CHAIN_MS;
+    if (challenge === undefined || isOver || !(await recipients.isStillTheirs(turn.req, challenge))) {
       return outcome(turn, 'no_challenge', {});
     }
     const { channels } = challenge;
