@@ -1,7 +1,7 @@
 /** How a request ends: one of Passport's actions, with the info that the outcome table makes. */
 
 import type { Challenge } from './challenge.js';
-import { asError } from './errors.js';
+import { asError, settled } from './errors.js';
 import type { EventBody } from './events.js';
 import type { Channel } from './otp-client.js';
 import { OUTCOMES, type OutcomeCode, type OutcomeDetails } from './outcome.js';
@@ -79,7 +79,7 @@ export function createOutcome(
 
   function ownText(req: RequestLike, code: OutcomeCode, details: object): string | undefined {
     try {
-      const text: unknown = messages?.(code, details as never, req);
+      const text = settled(messages?.(code, details as never, req));
       return typeof text === 'string' && text !== '' ? text : undefined;
     } catch (thrown) {
       // A PIN may be on its way: a text that cannot be made must not take the page away.

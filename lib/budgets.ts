@@ -115,6 +115,8 @@ export interface CounterSettings {
   storeTimeoutMs: number;
   pinTtlSeconds: number;
   attempts: number;
+  /** Whether a known user types the number: then it is counted without the user, too. */
+  countsTypedNumbers: boolean;
   onNear: (budget: BudgetName, percent: 80 | 100) => void;
 }
 
@@ -215,6 +217,10 @@ export function createCounters(settings: CounterSettings): Counters {
 
   const perNumber = gauges('sendsPerNumber').sort((a, b) => a.limit.duration - b.limit.duration);
   const calls = gauges('callsPerNumber');
+  // A number that a known user types is nobody's yet: many users together may not send it more than one may.
+  const perTypedNumber = settings.countsTypedNumbers
+    ? (budgets.sendsPerNumber ?? []).map((limit) => gauge('sendsPerNumber', limit, 'sendsPerTypedNumber'))
+    : [];
   const perClient = {
     4: gauges('uncompletedPerClient'),
     6: (settings.uncompletedIpv6 ?? []).map((limit) =>
@@ -342,6 +348,9 @@ export function createCounters(settings: CounterSettings): Counters {
     const second = await takeAll(
       [
         ...others.map(pair(number)),
+        ...perTypedNumber
+          .filter((gauge) => !gauge.isCooldown)
+          .map(pair(apart(payer, hash(JSON.stringify([payer.recipient]))))),
         ...(voice ? calls.map(pair(apart(payer, hash(payer.recipient)))) : []),
         ...clients.map(pair(client)),
       ],
@@ -356,7 +365,7 @@ export function createCounters(settings: CounterSettings): Counters {
       if (used === gauge.limit.points) settings.onNear('sendsOverall', 100);
       else if (used === Math.ceil(gauge.limit.points * 0.8)) settings.onNear('sendsOverall', 80);
     });
-    if (fresh && country && countryKey) await country.countSend(countryKey);
+    if (fresh && country && countryKey) ticket.push(await country.countSend(countryKey));
     const now = Date.now();
     const waits = (results: LimiterResult[]) =>
       results.map((result) => (result.remainingPoints > 0 ? 0 : result.msBeforeNext));
@@ -473,23 +482,18 @@ export function createCounters(settings: CounterSettings): Counters {
   // Sends and completions in windows that start on the clock, so that both are judged over the same time; the
   // window before fades out, so that a new one does not start with sends that nobody had the time to complete.
   function countryWatch({ sends, duration, minimumRatio }: CompletionLimit) {
-    const counter = (what: string) =>
-      settings.limiter({
-        keyPrefix: prefix(`${what}:${duration}`),
-        points: Number.MAX_SAFE_INTEGER,
-        duration: Math.min(2 * duration, LONGEST_DURATION),
-        purpose: 'budget',
-      });
+    const forBoth = { points: Number.MAX_SAFE_INTEGER, duration: Math.min(2 * duration, LONGEST_DURATION) };
+    const counter = (what: string) => gauge('countryCompletion', forBoth, what);
     const sent = counter('countrySends');
     const completed = counter('countryCompletions');
     const window = (at: number) => Math.floor(at / (duration * 1000));
     const key = (code: string, at: number) => `${code}:${window(at)}`;
-    const count = async (limiter: Limiter, code: string) => {
+    const count = async (gauge: Gauge, code: string) => {
       const now = Date.now();
       const before = 1 - (now / (duration * 1000) - window(now));
       const [current, previous] = await Promise.all([
-        asked(limiter.get(key(code, now))),
-        asked(limiter.get(key(code, now - duration * 1000))),
+        read(gauge, key(code, now)),
+        read(gauge, key(code, now - duration * 1000)),
       ]);
       return (current?.consumedPoints ?? 0) + before * (previous?.consumedPoints ?? 0);
     };
@@ -498,11 +502,11 @@ export function createCounters(settings: CounterSettings): Counters {
         const [sends_, completions] = await Promise.all([count(sent, code), count(completed, code)]);
         return sends_ >= sends && completions < minimumRatio * sends_;
       },
-      async countSend(code: string): Promise<void> {
-        await asked(counted(sent.consume(key(code, Date.now()), 1)));
+      async countSend(code: string): Promise<Taken> {
+        return (await take(sent, key(code, Date.now()))).taken;
       },
       async countCompletion(code: string, sentAt: number): Promise<void> {
-        await asked(counted(completed.consume(key(code, sentAt), 1)));
+        await take(completed, key(code, sentAt));
       },
       pause: () => Math.max(1, Math.ceil(duration - ((Date.now() / 1000) % duration))),
     };

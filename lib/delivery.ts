@@ -186,11 +186,11 @@ export function createDelivery(parts: Parts): Delivery {
     }
     const durationMs = performance.now() - started;
     pace.record(operation, durationMs);
-    if (sent.sent === true && typeof sent.pinId === 'string' && sent.pinId !== '') {
+    if (sent?.sent === true && typeof sent.pinId === 'string' && sent.pinId !== '') {
       emit({ type: challenge ? 'pin.resent' : 'pin.sent', ...fields, durationMs });
       return { pinId: sent.pinId, decoy: false };
     }
-    if (sent.sent !== false) throw nonsense(operation);
+    if (sent?.sent !== false) throw nonsense(operation);
     emit({ type: 'pin.not_sent', reason: 'undeliverable', ...fields, durationMs, code: 'undeliverable' });
     if (settings.canReceivePin) return asIfSent(challenge);
     await counters.giveBack(grant.ticket, { keepCooldown: true });
@@ -230,7 +230,7 @@ export function createDelivery(parts: Parts): Delivery {
       return async () => {
         const sent = await client.resendPin(challenge.pinId, { channel, ...placeholders });
         // The id of the answer counts; an answer without one leaves the old one in force.
-        return { ...sent, pinId: sent.pinId || challenge.pinId };
+        return { ...sent, pinId: sent?.pinId || challenge.pinId };
       };
     }
     const to = addressOf(target, channel);

@@ -48,6 +48,15 @@ export function asError(thrown: unknown, message: string): Error {
     : new SmsOtpError('ERR_SMS_OTP_HOST', message, { cause: thrown });
 }
 
+/**
+ * What a function of the host returned that must answer at once. One that was made async by mistake has returned a
+ * promise, which is no answer; that it may reject later must not end the process.
+ */
+export function settled(returned: unknown): unknown {
+  if (returned instanceof Promise) returned.catch(() => undefined);
+  return returned;
+}
+
 /** The answer of a store, or an error when it fails or has not answered after `ms` milliseconds. */
 export async function fromStore<T>(answer: PromiseLike<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

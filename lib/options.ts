@@ -14,6 +14,7 @@ import {
   memoryLimiter,
 } from './budgets.js';
 import { type ChallengeStore, registerStore, sessionChallenges } from './challenge.js';
+import { settled } from './errors.js';
 import type { SmsOtpEvent } from './events.js';
 import type { Channel, OtpClient } from './otp-client.js';
 import type { OutcomeCode, OutcomeDetails } from './outcome.js';
@@ -118,7 +119,7 @@ interface CommonOptions<Req extends RequestLike> {
     req: Req,
   ) => string | undefined;
   /** For audit and metrics. What it throws is ignored. */
-  onEvent?: (event: SmsOtpEvent) => void;
+  onEvent?: (event: SmsOtpEvent) => unknown;
 }
 
 /** Who gets the PIN: a number that the visitor types, or a recipient that the server knows. */
@@ -205,7 +206,7 @@ export interface Settings {
   trustedOrigins: ReadonlySet<string>;
   clientKey: ((req: RequestLike) => string | undefined) | undefined;
   messages: ((code: OutcomeCode, details: never, req: RequestLike) => string | undefined) | undefined;
-  onEvent: ((event: SmsOtpEvent) => void) | undefined;
+  onEvent: ((event: SmsOtpEvent) => unknown) | undefined;
 }
 
 // One entry for each option: the compiler asks for a new one here, and a misspelt one is found by it.
@@ -447,7 +448,7 @@ function parseClient(client: unknown): OtpClient {
 function parseMessageId(messageId: unknown, channels: readonly Channel[]): Settings['messageId'] {
   if (typeof messageId === 'function') {
     return (context) => {
-      const chosen: unknown = messageId(context);
+      const chosen = settled(messageId(context));
       return typeof chosen === 'string' && chosen !== ''
         ? chosen
         : wrong('messageId', 'returned no id for a send.');

@@ -4,7 +4,7 @@ import { createOutcome, type Outcome, type Turn } from './action.js';
 import { type Counters, createCounters, type Payer, type Refusal } from './budgets.js';
 import { type Challenge, type Challenges, createChallenges, maskedRecipient } from './challenge.js';
 import { createPace, type Operation, type Pace } from './decoy.js';
-import { codeOf, SmsOtpError } from './errors.js';
+import { codeOf, SmsOtpError, settled } from './errors.js';
 import type { EventBody, EventFields, SmsOtpEvent } from './events.js';
 import type { Settings } from './options.js';
 import type { Channel } from './otp-client.js';
@@ -36,6 +36,7 @@ export function createParts(settings: Settings): Parts {
   const { name, onEvent, budgets } = settings;
   const counters = createCounters({
     ...settings,
+    countsTypedNumbers: settings.subject !== undefined,
     onNear: (budget, percent) => emit({ type: 'budget.near', budget, percent }),
   });
   const outcome = createOutcome(settings.messages, emit);
@@ -63,7 +64,7 @@ export function createParts(settings: Settings): Parts {
     if (onEvent === undefined) return;
     try {
       // The union of events without two fields, and the two fields: TypeScript cannot add that up.
-      onEvent({ at: Date.now(), strategy: name, ...event } as SmsOtpEvent);
+      settled(onEvent({ at: Date.now(), strategy: name, ...event } as SmsOtpEvent));
     } catch {
       // An audit log that fails must not decide over a login.
     }
@@ -105,7 +106,7 @@ export function createParts(settings: Settings): Parts {
 
   function clientOf(req: RequestLike): Payer['client'] {
     if (settings.clientKey) {
-      const key = settings.clientKey(req);
+      const key = settled(settings.clientKey(req));
       if (typeof key !== 'string' || key === '')
         throw misconfigured('`clientKey` gave no client for a request');
       return { family: 4, key };

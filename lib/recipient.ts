@@ -5,7 +5,7 @@ import { asError, SmsOtpError } from './errors.js';
 import type { Awaitable, SendContext, Settings } from './options.js';
 import type { Channel } from './otp-client.js';
 import { type CountryCode, maskedEmail, maskedEnd, type PhoneNumber, readPhoneNumber } from './phone.js';
-import { bodyField, type RequestLike, signedInAs } from './request.js';
+import { bodyField, isSessionUser, type RequestLike } from './request.js';
 
 /** A recipient that may get a PIN, by at least one channel. A challenge is one, too. */
 export interface Target {
@@ -77,7 +77,7 @@ export function createRecipients(settings: Settings): Recipients {
   return { isTypedByStranger: !recipient && !subject, resolve, isStillTheirs, firstChannels };
 
   async function resolve(req: RequestLike): Promise<Target | NoTarget> {
-    if (signedIn && !isSignedIn(req)) return NOBODY;
+    if (signedIn && !(await isSignedIn(req))) return NOBODY;
     if (recipient) return known(await fromHost('recipient', () => recipient(req)));
     if (!subject) return typed(req, undefined);
     const user = await fromHost('subject', () => subject(req));
@@ -138,7 +138,7 @@ export function createRecipients(settings: Settings): Recipients {
   // With `signedIn` the host says at each step who may go on; another answer than at the issue ends the challenge.
   async function isStillTheirs(req: RequestLike, challenge: Challenge): Promise<boolean> {
     if (!signedIn) return true;
-    if (!isSignedIn(req)) return false;
+    if (!(await isSignedIn(req))) return false;
     if (subject) return (await fromHost('subject', () => subject(req))) === challenge.subject;
     const now = await resolve(req);
     return (
@@ -156,8 +156,8 @@ export function createRecipients(settings: Settings): Recipients {
   }
 }
 
-function isSignedIn(req: RequestLike): boolean {
-  return Boolean(req.user) && signedInAs(req) !== undefined;
+function isSignedIn(req: RequestLike): Promise<boolean> {
+  return new Promise((resolve) => isSessionUser(req, resolve));
 }
 
 function readEmail(email: unknown): string | undefined {

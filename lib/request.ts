@@ -87,6 +87,36 @@ export function signedInAs(req: RequestLike): string | undefined {
   return stored === undefined || stored === null ? undefined : JSON.stringify(stored);
 }
 
+/** Whether the session was made in this request: the browser did not come with its id. */
+export function isNewSession(req: RequestLike): boolean {
+  const id = property(req, 'sessionID');
+  const cookies = header(req, 'cookie') ?? '';
+  return typeof id !== 'string' || !(cookies.includes(id) || cookies.includes(encodeURIComponent(id)));
+}
+
+/**
+ * Whether `req.user` is the user of the session, told to `answer` (at once, where the host's serializer is). A password
+ * or a token that came with this very request makes a user of its own, and then what the session says is about
+ * somebody else.
+ */
+export function isSessionUser(req: RequestLike, answer: (is: boolean) => void): void {
+  const stored = signedInAs(req);
+  if (!req.user || stored === undefined) {
+    answer(false);
+    return;
+  }
+  const manager = property(req, '_sessionManager');
+  const serialize = property(manager, '_serializeUser');
+  // Passport leaves its manager on each request that it looked at; without it, the host has set the user itself.
+  if (typeof serialize !== 'function') answer(true);
+  else
+    Reflect.apply(serialize, manager, [
+      req.user,
+      req,
+      (error: unknown, serialized?: unknown) => answer(!error && JSON.stringify(serialized) === stored),
+    ]);
+}
+
 function hostOf(req: RequestLike): string | undefined {
   const app = property(req, 'app');
   const settings = property(app, 'get');
@@ -118,10 +148,10 @@ export function clientAddress(req: RequestLike): ClientAddress {
   const groups = isIP(ip.replace(/%.*$/u, '')) === 6 ? ipv6Groups(ip.replace(/%.*$/u, '')) : undefined;
   const mapped = groups?.slice(0, 6).join(':') === '0:0:0:0:0:65535' ? groups.slice(6) : undefined;
   const v4 = mapped ? mapped.flatMap((group) => [group >> 8, group & 255]).join('.') : ip;
-  if (
-    isPrivate(v4, mapped ? undefined : groups) &&
-    FORWARDING_HEADERS.some((name) => req.headers[name] !== undefined)
-  ) {
+  // An address that the framework took from such a header is the visitor's, in a private network or not.
+  const isPeer = ip === (property(property(req, 'socket'), 'remoteAddress') ?? ip);
+  const isForwarded = FORWARDING_HEADERS.some((name) => req.headers[name] !== undefined);
+  if (isPeer && isForwarded && isPrivate(v4, mapped ? undefined : groups)) {
     return 'proxy';
   }
   if (groups === undefined || mapped !== undefined) return { family: 4, key: v4 };

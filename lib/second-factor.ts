@@ -2,7 +2,7 @@
 
 import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './challenge.js';
 import type { Channel } from './otp-client.js';
-import { header, property, type RequestLike, signedInAs } from './request.js';
+import { header, isSessionUser, property, type RequestLike, signedInAs } from './request.js';
 
 /** A proof: when, by which way, and whose. */
 export interface Mark {
@@ -169,15 +169,23 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
   const { name = 'sms-otp', maxAgeSeconds, channels = ['sms', 'voice'], redirectTo } = options;
   checkGuardOptions(options);
   return function requireSmsOtpGuard(req, res, next) {
-    if (isProven(req, name, channels, maxAgeSeconds)) return next();
-    if (redirectTo === undefined || !isPageView(req))
-      return next(new SmsOtpRequiredError(name, maxAgeSeconds));
+    isSessionUser(req, (isTheirs) => {
+      if (isTheirs && isProven(req, name, channels, maxAgeSeconds)) next();
+      else refuse(req, res, next);
+    });
+  };
+
+  function refuse(req: RequestLike, res: ResponseLike, next: (error?: unknown) => void): void {
+    if (redirectTo === undefined || !isPageView(req)) {
+      next(new SmsOtpRequiredError(name, maxAgeSeconds));
+      return;
+    }
     const path = localPath(property(req, 'originalUrl') ?? property(req, 'url'));
     if (path !== undefined && typeof req.session === 'object' && req.session !== null) {
       Reflect.set(req.session, 'returnTo', path);
     }
     res.redirect(303, redirectTo);
-  };
+  }
 }
 
 function checkGuardOptions(options: RequireSmsOtpOptions): void {
@@ -213,7 +221,6 @@ function isProven(
   channels: readonly Channel[],
   maxAgeSeconds = Number.POSITIVE_INFINITY,
 ): boolean {
-  if (!req.user) return false;
   const mark = ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'marks'), name);
   const at = ownEntry(mark, 'at');
   const channel = ownEntry(mark, 'channel');

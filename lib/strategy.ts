@@ -10,7 +10,15 @@ import { parseOptions, type Settings, type SmsOtpStrategyOptions } from './optio
 import type { Channel } from './otp-client.js';
 import { createParts } from './parts.js';
 import { isTarget, type NoTarget, type Target } from './recipient.js';
-import { bodyField, isPost, isSameSite, property, type RequestLike } from './request.js';
+import {
+  bodyField,
+  isNewSession,
+  isPost,
+  isSameSite,
+  property,
+  type RequestLike,
+  signedInAs,
+} from './request.js';
 import { signOut } from './second-factor.js';
 import type { Verify } from './verify.js';
 
@@ -115,7 +123,24 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // Issues of this process that are under way, by session and recipient: a double click waits for the first.
   const underWay = new Map<string, Promise<Challenge | undefined>>();
 
-  return async function decide(turn) {
+  return settings.signedIn || recipients.isTypedByStranger ? decide : decideBetweenFactors;
+
+  // Where the host forgot `session: false`, the password has just signed somebody in. However the request for the
+  // second factor ends, short of success: that session must not get out.
+  async function decideBetweenFactors(turn: Turn): Promise<Action> {
+    const { req } = turn;
+    const signOutNew = async () => {
+      if (signedInAs(req) !== undefined && isNewSession(req)) await signOutForSure(req);
+    };
+    const action = await decide(turn).catch(async (thrown: unknown) => {
+      await signOutNew();
+      throw thrown;
+    });
+    if (action.type !== 'success') await signOutNew();
+    return action;
+  }
+
+  async function decide(turn: Turn): Promise<Action> {
     const { req, options } = turn;
     if (!isPost(req)) {
       setHeader(req, 'Allow', 'POST');
@@ -133,7 +158,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       }
     }
     return phase === 'issue' ? issue(turn) : resend(turn);
-  };
+  }
 
   function refuse(turn: Turn, code: 'cross_site' | 'method_not_allowed'): Action {
     emit({ type: 'request.refused', code });
@@ -171,6 +196,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     const resolved = recipients.resolve(req);
     if (settings.signedIn || recipients.isTypedByStranger) return resolved;
     await resolved.catch(() => undefined);
+    await signOutForSure(req);
+    return resolved;
+  }
+
+  async function signOutForSure(req: RequestLike): Promise<void> {
     try {
       await fromStore(signOut(req), settings.storeTimeoutMs);
     } catch (thrown) {
@@ -178,7 +208,6 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       Reflect.set(req, 'session', null);
       throw thrown;
     }
-    return resolved;
   }
 
   async function oneByOne(
