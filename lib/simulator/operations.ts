@@ -220,5 +220,5 @@ function flag(query: URLSearchParams, name: string): boolean | undefined {
   const value = query.get(name);
   if (value === null) return undefined;
   if (value === 'true' || value === 'false') return value === 'true';
-  throw new ServiceError(400, { violations: { [name]: ['must be true or false'] } });
+  throw new ServiceError(400, { text: `The parameter ${name} must be true or false.` });
 }

@@ -421,7 +421,8 @@ export class TwoFactorService {
   ): JsonObject {
     this.application(applicationId);
     const msisdn = normalizeRecipient(query.msisdn);
-    if (msisdn === '') throw new ServiceError(400, { violations: { msisdn: ['must not be blank'] } });
+    // The document has no validation errors here: it lists no 400 for this operation.
+    if (msisdn === '') throw new ServiceError(400, { text: 'The parameter msisdn must not be blank.' });
     const unit = this.options.behaviour().times === 's' ? 1000 : 1;
     const inUnit = (at: number | undefined) => (at === undefined ? undefined : Math.floor(at / unit));
     const found = new Set<Pin>();

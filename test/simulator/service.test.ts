@@ -1020,7 +1020,7 @@ describe('the verification status', () => {
     expect(status({ verified: true })).toHaveLength(1);
     expect(status({ verified: false })).toHaveLength(1);
     expect(status({ sent: false })).toEqual([]);
-    expect(refusal(() => service.verifications('APP', { msisdn: '' })).violations).toHaveProperty('msisdn');
+    expect(refusal(() => service.verifications('APP', { msisdn: '' })).status).toBe(400);
   });
 
   it('counts in seconds when told to', () => {

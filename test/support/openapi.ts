@@ -70,6 +70,7 @@ function validator(
   if (known) return known;
   const ajv = new Ajv2020({ allErrors: true, strict: true });
   formats.default(ajv);
+  ajv.addKeyword('components');
   const made = ajv.compile({ ...schema, components: { schemas: schemasFor(operationId, optional) } });
   compiled.set(key, made);
   return made;
