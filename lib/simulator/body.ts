@@ -3,18 +3,20 @@ import { ServiceError } from './errors.js';
 
 const maxBytes = 1 << 20;
 
-/** The body as text. Over a megabyte it is read no further and refused with 413. */
-export async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request) {
-    const bytes = Buffer.from(chunk);
-    length += bytes.length;
-    if (length > maxBytes)
-      throw new ServiceError(413, { text: `The body is larger than ${maxBytes} bytes.` });
-    chunks.push(bytes);
-  }
-  return Buffer.concat(chunks).toString();
+/** The body as text. Over a megabyte it is refused with 413, and what still comes is not kept. */
+export function readText(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > maxBytes)
+        reject(new ServiceError(413, { text: `The body is larger than ${maxBytes} bytes.` }));
+      else chunks.push(chunk);
+    });
+    request.on('end', () => resolve(Buffer.concat(chunks).toString()));
+    request.on('error', reject);
+  });
 }
 
 /** The media type of the request without its parameters, in lower case. */

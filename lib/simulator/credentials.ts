@@ -3,6 +3,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { ServiceError } from './errors.js';
 import { Fields } from './fields.js';
+import { Newest } from './newest.js';
 import { type Random, randomUuid } from './random.js';
 
 /** `2fa:manage` allows everything but the e-mail resend, which the document puts under the other two. */
@@ -41,7 +42,7 @@ interface Session {
 
 export class Credentials {
   private readonly options: CredentialsOptions;
-  private readonly tokens = new Map<string, number>();
+  private readonly tokens = new Newest<{ expiresAt: number }>(maxTokens);
   private session: Session | undefined;
 
   constructor(options: CredentialsOptions) {
@@ -63,7 +64,7 @@ export class Credentials {
     }
     if (scheme === 'Basic' && this.isUser(...splitBasic(value))) return allScopes;
     if (scheme === 'IBSSO' && this.isSession(value, address)) return allScopes;
-    if (scheme === 'Bearer' && now() < (this.tokens.get(value) ?? 0)) return allScopes;
+    if (scheme === 'Bearer' && now() < (this.tokens.get(value)?.expiresAt ?? 0)) return allScopes;
     throw new ServiceError(401);
   }
 
@@ -91,9 +92,7 @@ export class Credentials {
       throw new TokenError(wrongClientStatus(), 'invalid_client');
     }
     const token = randomUuid(random);
-    this.tokens.set(token, now() + tokenSeconds() * 1000);
-    const [oldest] = this.tokens.keys();
-    if (this.tokens.size > maxTokens && oldest !== undefined) this.tokens.delete(oldest);
+    this.tokens.set(token, { expiresAt: now() + tokenSeconds() * 1000 });
     return { access_token: token, expires_in: tokenSeconds(), token_type: 'Bearer' };
   }
 

@@ -1,5 +1,7 @@
 /** Durations, rates and the windows that count against them, in the syntax of the 2FA application configuration. */
 
+import { Newest } from './newest.js';
+
 /** So many requests in so long a time. */
 export interface Rate {
   points: number;
@@ -24,22 +26,20 @@ export function parseRate(text: string): Rate | undefined {
 
 interface Window {
   startedAt: number;
-  endsAt: number;
   count: number;
   /** Kept only for sliding windows: when each counted request came. */
   hits: number[];
 }
 
 /**
- * Counts requests per key. A fixed window starts with its first request; a sliding one looks back from now.
- * Holds at most `capacity` keys: over that the oldest window is forgotten, so that memory stays bounded.
+ * Counts requests per key. A fixed window starts with its first request; a sliding one looks back from now. Holds at
+ * most `capacity` keys: over that the oldest window is forgotten, so that memory stays bounded.
  */
 export class Windows {
-  private readonly windows = new Map<string, Window>();
-  private readonly capacity: number;
+  private readonly windows: Newest<Window>;
 
   constructor(capacity: number) {
-    this.capacity = capacity;
+    this.windows = new Newest(capacity);
   }
 
   get size(): number {
@@ -63,25 +63,13 @@ export class Windows {
 
   count(key: string, rate: Rate, now: number, sliding: boolean): void {
     const open = this.windows.get(key);
-    if (open && (sliding || now < open.startedAt + rate.lengthMs)) {
-      open.count += 1;
-      if (!sliding) return;
-      open.hits.push(now);
-      if (open.hits.length > rate.points) open.hits.shift();
-      open.endsAt = now + rate.lengthMs;
+    if (!open || (!sliding && now >= open.startedAt + rate.lengthMs)) {
+      this.windows.set(key, { startedAt: now, count: 1, hits: sliding ? [now] : [] });
       return;
     }
-    this.windows.delete(key);
-    this.sweep(now);
-    const hits = sliding ? [now] : [];
-    this.windows.set(key, { startedAt: now, endsAt: now + rate.lengthMs, count: 1, hits });
-  }
-
-  /** Windows stand in the order in which they began, so the ended ones are at the front. */
-  private sweep(now: number): void {
-    for (const [key, window] of this.windows) {
-      if (window.endsAt > now && this.windows.size < this.capacity) return;
-      this.windows.delete(key);
-    }
+    open.count += 1;
+    if (!sliding) return;
+    open.hits.push(now);
+    if (open.hits.length > rate.points) open.hits.shift();
   }
 }

@@ -5,14 +5,13 @@ export type Random = (size: number) => Uint8Array;
 
 /** Without a seed the system's own source; with one, the same bytes at each start. */
 export function createRandom(seed: string | number | undefined): Random {
-  if (seed === undefined) return randomBytes;
   let counter = 0;
+  const seededBlock = () => createHash('sha512').update(`${seed}:${counter++}`).digest();
+  // Asking the system for a few bytes costs as much as asking for many.
+  const nextBlock = seed === undefined ? () => randomBytes(4096) : seededBlock;
   let pool: Uint8Array = new Uint8Array();
-  return function seededBytes(size) {
-    while (pool.length < size) {
-      const block = createHash('sha512').update(`${seed}:${counter++}`).digest();
-      pool = Buffer.concat([pool, block]);
-    }
+  return function takeBytes(size) {
+    while (pool.length < size) pool = Buffer.concat([pool, nextBlock()]);
     const bytes = pool.subarray(0, size);
     pool = pool.subarray(size);
     return bytes;

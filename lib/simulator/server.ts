@@ -170,9 +170,11 @@ interface Exchange {
 }
 
 function findOperation(path: string, request: IncomingMessage, response: ServerResponse): Operation {
-  const onPath = operations.filter((operation) => operation.path.test(path));
-  const found = onPath.find(({ method }) => method === request.method);
+  const found = operations.find(
+    (operation) => operation.method === request.method && operation.path.test(path),
+  );
   if (found) return found;
+  const onPath = operations.filter((operation) => operation.path.test(path));
   if (onPath.length === 0) throw new ServiceError(404, { text: `Requested URL not found: ${path}` });
   response.setHeader('Allow', onPath.map(({ method }) => method).join(', '));
   throw new ServiceError(405, { messageId: 'METHOD_NOT_ALLOWED', text: 'Method not allowed' });

@@ -7,6 +7,7 @@ import type { Behaviour } from './behaviour.js';
 import { ServiceError } from './errors.js';
 import { Fields } from './fields.js';
 import { parseDuration, parseRate, type Rate, Windows } from './limits.js';
+import { Newest } from './newest.js';
 import { type Random, randomId, randomText, randomUuid } from './random.js';
 import { countParts, fillEmailTemplate, fillTemplate, missingPlaceholders } from './text.js';
 
@@ -158,7 +159,7 @@ export interface SendOptions {
 
 export class TwoFactorService {
   private readonly applications = new Map<string, Application>();
-  private readonly pins = new Map<string, Pin>();
+  private readonly pins: Newest<Pin>;
   private readonly applicationSends: Windows;
   private readonly sends: Windows;
   private readonly checks: Windows;
@@ -166,6 +167,7 @@ export class TwoFactorService {
 
   constructor(options: ServiceOptions) {
     this.options = options;
+    this.pins = new Newest(options.maxPins);
     this.applicationSends = new Windows(options.maxPins);
     this.sends = new Windows(options.maxPins);
     this.checks = new Windows(options.maxPins);
@@ -335,7 +337,7 @@ export class TwoFactorService {
       expiresAt: at + application.limits.timeToLiveMs,
       attemptsUsed: 0,
     };
-    this.keepPin(pinId, pin);
+    this.pins.set(pinId, pin);
     return this.deliver(pinId, pin, template, channel, extras, ncStatus);
   }
 
@@ -361,7 +363,7 @@ export class TwoFactorService {
     if (renews.resendRestoresAttempts) pin.attemptsUsed = 0;
     const answered = resendPinId === 'same' ? pinId : this.freshId(this.pins);
     if (resendPinId === 'new') this.pins.delete(pinId);
-    if (answered !== pinId) this.keepPin(answered, pin);
+    if (answered !== pinId) this.pins.set(answered, pin);
     return this.deliver(answered, pin, template, channel, extras, ncStatus);
   }
 
@@ -426,7 +428,7 @@ export class TwoFactorService {
     const unit = this.options.behaviour().times === 's' ? 1000 : 1;
     const inUnit = (at: number | undefined) => (at === undefined ? undefined : Math.floor(at / unit));
     const found = new Set<Pin>();
-    for (const pin of this.pins.values()) {
+    for (const [, pin] of this.pins) {
       if (pin.applicationId !== applicationId || pin.to !== msisdn) continue;
       if (query.verified !== undefined && query.verified !== (pin.verifiedAt !== undefined)) continue;
       if (query.sent !== undefined && query.sent !== (pin.sentAt !== undefined)) continue;
@@ -444,7 +446,7 @@ export class TwoFactorService {
 
   // Inside
 
-  private freshId(taken: ReadonlyMap<string, unknown>): string {
+  private freshId(taken: { has(id: string): boolean }): string {
     let id = randomId(this.options.random);
     while (taken.has(id)) id = randomId(this.options.random);
     return id;
@@ -575,13 +577,6 @@ export class TwoFactorService {
     if (waitMs > 0) throw this.limited(waitMs);
     this.applicationSends.count(applicationId, limits.application, at, sliding);
     this.sends.count(number, limits.number, at, sliding);
-  }
-
-  private keepPin(pinId: string, pin: Pin): void {
-    this.pins.set(pinId, pin);
-    if (this.pins.size <= this.options.maxPins) return;
-    const [oldest] = this.pins.keys();
-    if (oldest !== undefined) this.pins.delete(oldest);
   }
 
   private forgetPins(applicationId: string, to: string): void {

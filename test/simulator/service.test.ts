@@ -138,13 +138,22 @@ describe('windows', () => {
     expect(windows.waitMs('a', rate, 1900, true)).toBe(0);
   });
 
-  it('forget what has ended, and the oldest when there are too many', () => {
+  it('forget the oldest when there are too many, counting from when each began', () => {
     const windows = new Windows(3);
     for (const [at, key] of ['a', 'b', 'c', 'd'].entries()) windows.count(key, rate, at, false);
     expect(windows.size).toBe(3);
-    expect(windows.waitMs('a', rate, 4, false)).toBe(0);
-    windows.count('e', rate, 5000, false);
-    expect(windows.size).toBe(1);
+    for (const key of ['b', 'c', 'd']) windows.count(key, rate, 10, false);
+    expect(['a', 'b', 'c', 'd'].map((key) => windows.waitMs(key, rate, 500, false) > 0)).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ]);
+    windows.count('b', rate, 1500, false);
+    windows.count('b', rate, 1500, false);
+    for (const key of ['e', 'f']) windows.count(key, rate, 1600, false);
+    expect(windows.size).toBe(3);
+    expect(windows.waitMs('b', rate, 1600, false)).toBe(900);
   });
 });
 
