@@ -76,7 +76,7 @@ export const css = `:root {
 }
 * { box-sizing: border-box; margin: 0; }
 [hidden] { display: none !important; }
-html, body { height: 100%; }
+html, body { height: 100%; overflow-x: clip; }
 body {
   color: var(--ink); background: radial-gradient(circle at 70% 30%, var(--ground-glow), var(--ground) 70%) fixed;
   font: 400 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif;
