@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { expectNoUnhandledRejection } from './support/calm.js';
 import { createHost, fakeClient, PHONE, PIN } from './support/host.js';
+import { describeJourneys } from './support/journeys.js';
+
+expectNoUnhandledRejection();
 
 describe('a login', () => {
   it('sends a PIN, checks it, and signs in the user whom verify returns', async () => {
@@ -26,4 +30,9 @@ describe('a login', () => {
       marks: { 'sms-otp': { at: expect.any(Number), channel: 'sms', user: 'u1' } },
     });
   });
+});
+
+describeJourneys('a login with challenges in the session', {
+  options: () => ({}),
+  kept: async (host, browser) => (await host.stored(browser))?.smsOtp,
 });

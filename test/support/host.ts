@@ -1,7 +1,7 @@
 /** A host site as users write it: real Express, express-session and Passport around the strategy. */
 
 import type { AddressInfo } from 'node:net';
-import express, { type Express } from 'express';
+import express, { type Express, type RequestHandler } from 'express';
 import session, { type SessionOptions } from 'express-session';
 import passport from 'passport';
 import {
@@ -12,13 +12,13 @@ import {
   type ResendPinRequest,
   type SendPinRequest,
   type SentPin,
-  type SmsOtpAuthenticateOptions,
   type SmsOtpEvent,
   SmsOtpStrategy,
   type SmsOtpStrategyOptions,
   type Verify,
 } from 'passport-sms-otp';
 import request from 'supertest';
+import { onTestFinished } from 'vitest';
 
 /** A number that may get a PIN under `countries: ['HR']`. */
 export const PHONE = '+385911234567';
@@ -67,9 +67,17 @@ export function fakeClient(): FakeClient {
   return client;
 }
 
+type KeysOf<Union> = Union extends unknown ? keyof Union : never;
+type MemberOf<Union, Key> = Union extends unknown ? (Key extends keyof Union ? Union[Key] : never) : never;
+
+/** Any options of the strategy, together or not: what goes with what is for the constructor to judge. */
+export type LooseOptions = {
+  [Key in KeysOf<SmsOtpStrategyOptions>]?: MemberOf<SmsOtpStrategyOptions, Key> | undefined;
+};
+
 export interface HostOptions {
   client?: OtpClient;
-  strategy?: Partial<SmsOtpStrategyOptions> & Record<string, unknown>;
+  strategy?: LooseOptions;
   verify?: Verify;
   session?: Partial<SessionOptions> | false;
   /** Merged into each route's options. */
@@ -79,6 +87,10 @@ export interface HostOptions {
   /** More routes, before the ones below. */
   routes?: (app: Express, host: { passport: passport.Authenticator; events: SmsOtpEvent[] }) => void;
   trustProxy?: unknown;
+  /** Default: forms (extended) and JSON. */
+  parsers?: RequestHandler[];
+  /** Before everything else, for instance a cookie of its own for a challenge store. */
+  before?: RequestHandler[];
 }
 
 export interface Host {
@@ -90,8 +102,10 @@ export interface Host {
   users: Map<string, User>;
   strategy: SmsOtpStrategy;
   proofs: Proof[];
-  /** One browser: keeps cookies, posts as a page of this site would. */
-  browser(): Browser;
+  /** The Passport actions of each request, in order: exactly one for each. */
+  actions: string[][];
+  /** One browser: keeps cookies, posts as a page of this site would. `at`: the address of a server that listens already. */
+  browser(at?: string): Browser;
   /** The session's content as the store has it. */
   stored(browser: Browser): Promise<Record<string, unknown> | undefined>;
 }
@@ -140,10 +154,12 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
     } as SmsOtpStrategyOptions,
     verify,
   );
+  const actions = recordActions(strategy);
   own.use(strategy);
 
   const app = express();
   if (options.trustProxy !== undefined) app.set('trust proxy', options.trustProxy);
+  if (options.before) app.use(...options.before);
   const store = (options.session !== false && options.session?.store) || new session.MemoryStore();
   if (options.session !== false) {
     app.use(
@@ -156,7 +172,7 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
       }),
     );
   }
-  app.use(express.urlencoded({ extended: true }), express.json());
+  app.use(...(options.parsers ?? [express.urlencoded({ extended: true }), express.json()]));
   app.use(own.initialize());
   if (options.session !== false) app.use(own.session());
   options.routes?.(app, { passport: own, events });
@@ -165,7 +181,7 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
     const callback = (req: express.Request, res: express.Response, next: express.NextFunction) =>
       own.authenticate(
         strategy.name,
-        { phase, ...options.authenticate, ...options.phases?.[phase] } as SmsOtpAuthenticateOptions,
+        { phase, ...options.authenticate, ...options.phases?.[phase] } as object,
         (error: unknown, user: unknown, info: unknown, status: number | number[] | undefined) => {
           if (error) return next(error);
           if (!user) return res.status(Number(status ?? 401)).json({ outcome: info });
@@ -191,8 +207,8 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
     res.status(error.status ?? 500).json({ error: { code: error.code, message: error.message } });
   }) satisfies express.ErrorRequestHandler);
 
-  const browser = (): Browser => {
-    const agent = request.agent(app);
+  const browser = (at?: string): Browser => {
+    const agent = request.agent(at ?? app);
     const post = (path: string, form: object | string = {}, headers: Record<string, string> = {}) =>
       agent.post(path).set('Sec-Fetch-Site', 'same-origin').set(headers).type('form').send(form);
     return {
@@ -212,7 +228,36 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
       );
     });
   };
-  return { app, passport: own, store, events, errors, users, strategy, proofs, browser, stored };
+  return { app, passport: own, store, events, errors, users, strategy, proofs, actions, browser, stored };
+}
+
+const VERBS = ['success', 'fail', 'redirect', 'pass', 'error'] as const;
+
+/** Notes which of Passport's verbs each request ends in; a request with none or with two is a fault. */
+function recordActions(strategy: SmsOtpStrategy): string[][] {
+  const actions: string[][] = [];
+  const authenticate = strategy.authenticate;
+  strategy.authenticate = function (this: SmsOtpStrategy, ...args) {
+    const taken: string[] = [];
+    actions.push(taken);
+    for (const verb of VERBS) {
+      const original: unknown = Reflect.get(this, verb);
+      if (typeof original !== 'function') throw new TypeError(`Passport gave no ${verb}`);
+      Reflect.set(this, verb, (...given: unknown[]) => {
+        taken.push(verb);
+        return Reflect.apply(original, this, given);
+      });
+    }
+    return authenticate.apply(this, args);
+  };
+  return actions;
+}
+
+/** Runs the host's site on one port until the test is over, and gives its address. */
+export async function serve({ app }: Host): Promise<string> {
+  const server = await listen(app);
+  onTestFinished(() => server.close());
+  return server.url;
 }
 
 /** Runs an app on a port of its own. */

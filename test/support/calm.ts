@@ -1,0 +1,20 @@
+/** A test passes only when nothing was rejected behind its back: in production that would end the process. */
+
+import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+
+/** To be called once at the top of a test file. */
+export function expectNoUnhandledRejection(): void {
+  const rejections: unknown[] = [];
+  const note = (reason: unknown) => rejections.push(reason);
+  beforeAll(() => {
+    process.on('unhandledRejection', note);
+  });
+  afterEach(async () => {
+    // Node tells of a rejection after the microtasks of the turn in which nobody handled it.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(rejections.splice(0)).toEqual([]);
+  });
+  afterAll(() => {
+    process.off('unhandledRejection', note);
+  });
+}
