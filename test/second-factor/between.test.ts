@@ -1,0 +1,210 @@
+import { describe, expect, it } from 'vitest';
+import { fakeClient, PHONE, PIN } from '../support/host.js';
+import { ALICE, BOB, createSite } from '../support/two-factors.js';
+
+// Both ways in which hosts write the password's route: with `session: false`, and without.
+const ROUTES = ['/password', '/password/careless'];
+
+describe.each(ROUTES)('between the password and the PIN (%s)', (route) => {
+  it('sends the PIN to the number of the user whose password it was, and asks the form for nothing', async () => {
+    const client = fakeClient();
+    const browser = createSite(client).browser();
+    const issued = await browser.post(route, { ...ALICE, phone: BOB.phoneNumber, subject: BOB.id });
+    expect(issued.status).toBe(202);
+    expect(client.sends.map(({ to }) => to)).toEqual([PHONE]);
+  });
+
+  it('signs nobody in: on no route, and in no session of the store, also while the PIN is being sent', async () => {
+    const client = fakeClient();
+    const site = createSite(client);
+    const browser = site.browser();
+    const duringSend: unknown[] = [];
+    client.onSend = async () => {
+      duringSend.push(await site.signedIn());
+      return { pinId: 'PIN-ID', sent: true };
+    };
+    await browser.password(ALICE, route);
+    expect(duringSend).toEqual([[]]);
+    expect(await site.signedIn()).toEqual([]);
+    expect((await browser.get('/me')).body).toEqual({ authenticated: false, user: null });
+  });
+
+  it('signs nobody in after a wrong PIN, and the right user after the right one', async () => {
+    const site = createSite(fakeClient());
+    const browser = site.browser();
+    await browser.password(ALICE, route);
+    const wrong = await browser.post('/second-factor/pin', { pin: '999999' });
+    expect(wrong.body.outcome.code).toBe('pin_wrong');
+    expect(await site.signedIn()).toEqual([]);
+    const right = await browser.post('/second-factor/pin', { pin: PIN });
+    expect(right.body.user.id).toBe(ALICE.id);
+    expect((await browser.get('/me')).body).toMatchObject({ authenticated: true, user: { id: ALICE.id } });
+    expect(await site.signedIn()).toEqual([ALICE.id]);
+  });
+
+  it('changes the session id at each step and leaves no older session behind', async () => {
+    const site = createSite(fakeClient(), {
+      routes: (app) =>
+        app.get('/basket', (req, res) => {
+          Reflect.set(req.session, 'basket', 'three apples');
+          res.end();
+        }),
+    });
+    const browser = site.browser();
+    await browser.get('/basket');
+    const before = browser.sessionId();
+    await browser.password(ALICE, route);
+    const between = browser.sessionId();
+    await browser.post('/second-factor/pin', { pin: PIN });
+    const after = browser.sessionId();
+    expect(new Set([before, between, after]).size).toBe(3);
+    expect([...(await site.sessions()).keys()]).toEqual([after]);
+  });
+
+  it('signs out whoever was signed in before, also when that person gets no PIN', async () => {
+    const client = fakeClient();
+    const site = createSite(client);
+    const browser = site.browser();
+    await browser.password(BOB, '/password/only');
+    expect(await site.signedIn()).toEqual([BOB.id]);
+    client.onSend = async () => {
+      throw new Error('the service is down');
+    };
+    expect((await browser.password(ALICE, route)).status).toBe(503);
+    expect(await site.signedIn()).toEqual([]);
+    expect((await browser.get('/me')).body.authenticated).toBe(false);
+  });
+
+  it('is not confused by a second password in another tab', async () => {
+    const client = fakeClient();
+    const site = createSite(client);
+    const browser = site.browser();
+    client.onVerify = async (pinId, pin) =>
+      pin === (pinId === 'PIN-ID-1' ? '111111' : '222222')
+        ? { verified: true, pinId, msisdn: '' }
+        : { verified: false, pinId, reason: 'wrong_pin' };
+    await browser.password(ALICE, route);
+    await browser.password(BOB, route);
+    expect((await browser.post('/second-factor/pin', { pin: '111111' })).body.outcome.code).toBe('pin_wrong');
+    const login = await browser.post('/second-factor/pin', { pin: '222222' });
+    expect(login.body.user.id).toBe(BOB.id);
+    expect(site.proofs.map(({ subject }) => subject)).toEqual([BOB.id]);
+    expect(await site.signedIn()).toEqual([BOB.id]);
+  });
+
+  it('keeps two users who share a number two users', async () => {
+    const client = fakeClient();
+    const site = createSite(client);
+    const bob = site.users.get(BOB.id);
+    if (bob) bob.phoneNumber = PHONE;
+    const [first, second] = [site.browser(), site.browser()];
+    await first.password(ALICE, route);
+    expect((await second.password(BOB, route)).body.outcome.code).toBe('pin_sent');
+    expect(client.sends.map(({ to }) => to)).toEqual([PHONE, PHONE]);
+    expect((await second.post('/second-factor/pin', { pin: PIN })).body.user.id).toBe(BOB.id);
+    expect((await first.post('/second-factor/pin', { pin: PIN })).body.user.id).toBe(ALICE.id);
+  });
+});
+
+describe('the session between the password and the PIN', () => {
+  it('keeps what the host had in the session until the PIN, and drops the challenge with the login', async () => {
+    const site = createSite(fakeClient(), {
+      routes: (app) =>
+        app.get('/basket', (req, res) => {
+          Reflect.set(req.session, 'basket', 'three apples');
+          res.end();
+        }),
+    });
+    const browser = site.browser();
+    await browser.get('/basket');
+    await browser.password(ALICE, '/password');
+    const between = (await site.sessions()).get(browser.sessionId() ?? '');
+    expect(between?.basket).toBe('three apples');
+    expect(Object.keys(between?.smsOtp?.challenges ?? {})).toEqual(['second-factor']);
+    await browser.post('/second-factor/pin?keep', { pin: PIN });
+    const after = (await site.sessions()).get(browser.sessionId() ?? '');
+    expect(after?.basket).toBe('three apples');
+    expect(after?.smsOtp?.challenges).toBeUndefined();
+  });
+
+  it('answers a second submit with the first one\u2019s PIN', async () => {
+    const client = fakeClient();
+    const browser = createSite(client).browser();
+    await browser.password();
+    const again = await browser.password();
+    expect(again.body.outcome).toMatchObject({ code: 'pin_sent', alreadySent: true });
+    expect(client.sends).toHaveLength(1);
+    expect((await browser.post('/second-factor/pin', { pin: PIN })).body.user.id).toBe(ALICE.id);
+  });
+
+  it('answers both of two clicks at once with one PIN, and either answer\u2019s cookie can use it', async () => {
+    const client = fakeClient();
+    let arrived = 0;
+    let bothArrived = () => {};
+    const overlap = new Promise<void>((resolve) => {
+      bothArrived = resolve;
+    });
+    const site = createSite(client, {
+      routes: (app) => {
+        app.post('/password', (_req, _res, next) => {
+          arrived += 1;
+          if (arrived === 2) bothArrived();
+          next();
+        });
+      },
+    });
+    client.onSend = async () => {
+      await overlap;
+      return { pinId: 'PIN-ID', sent: true };
+    };
+    const browser = site.browser();
+    await browser.password(BOB, '/password/only');
+    const cookie = `connect.sid=${browser.cookies().get('connect.sid')}`;
+    const click = () => site.browser().post('/password', ALICE, { Cookie: cookie });
+    const answers = await Promise.all([click(), click()]);
+    expect(answers.map(({ body }) => body.outcome.code)).toEqual(['pin_sent', 'pin_sent']);
+    expect(client.sends).toHaveLength(1);
+    const codes = [];
+    for (const { headers } of answers) {
+      const [own = ''] = String(headers['set-cookie']).split(';');
+      const check = await site.browser().post('/second-factor/pin', { pin: PIN }, { Cookie: own });
+      codes.push(check.body.user?.id ?? check.body.outcome.code);
+    }
+    // Either cookie works, and the PIN works once.
+    expect(codes).toEqual([ALICE.id, 'no_challenge']);
+  });
+});
+
+describe('what a stranger who has the password learns', () => {
+  it('is the last two digits of the number, in the outcome, on the page and in the session cookie', async () => {
+    const client = fakeClient();
+    const site = createSite(client);
+    const browser = site.browser();
+    const issued = await browser.password();
+    expect(issued.body.outcome.to).toBe('\u2022\u2022\u2022 67');
+    const page = await browser.get('/challenge/second-factor');
+    expect(page.body.to).toBe('\u2022\u2022\u2022 67');
+    const seen = [issued, page].map(({ text, headers }) => text + JSON.stringify(headers)).join();
+    for (const secret of ['385', '1234', ALICE.id, ALICE.email, 'PIN-ID-1'])
+      expect(seen).not.toContain(secret);
+  });
+
+  it('is the last two digits also of a number that may not get a PIN', async () => {
+    const site = createSite(fakeClient(), { strategies: { 'second-factor': { countries: ['SI'] } } });
+    const refused = await site.browser().password();
+    expect(refused.status).toBe(403);
+    expect(refused.body.outcome).toEqual({ code: 'recipient_missing', message: expect.any(String) });
+  });
+
+  it('is told to the owner: the events name the user, and no number', async () => {
+    const site = createSite(fakeClient());
+    const browser = site.browser();
+    await browser.password();
+    await browser.post('/second-factor/pin', { pin: '999999' });
+    expect(site.events).toMatchObject([
+      { type: 'pin.sent', strategy: 'second-factor', subject: ALICE.id, recipient: '\u2022\u2022\u2022 67' },
+      { type: 'pin.rejected', strategy: 'second-factor', subject: ALICE.id, attemptsRemaining: 4 },
+    ]);
+    expect(JSON.stringify(site.events)).not.toContain(PHONE.slice(1));
+  });
+});
