@@ -60,6 +60,7 @@ export interface SiteOptions {
 }
 
 export interface Site {
+  passport: passport.Authenticator;
   app: Express;
   users: Map<string, Account>;
   events: SmsOtpEvent[];
@@ -266,7 +267,18 @@ export function createSite(client: OtpClient, options: SiteOptions = {}): Site {
     [...(await sessions()).values()].flatMap(({ passport: stored }) =>
       stored?.user === undefined ? [] : [stored.user],
     );
-  return { app, users, events, proofs, errors, store, sessions, signedIn, browser: () => visitor(app) };
+  return {
+    app,
+    passport: own,
+    users,
+    events,
+    proofs,
+    errors,
+    store,
+    sessions,
+    signedIn,
+    browser: () => visitor(app),
+  };
 }
 
 /** A browser of `app`, with an empty cookie jar. */
