@@ -208,3 +208,37 @@ describe('what a stranger who has the password learns', () => {
     expect(JSON.stringify(site.events)).not.toContain(PHONE.slice(1));
   });
 });
+
+describe.each(ROUTES)('a session store that fails between the password and the PIN (%s)', (route) => {
+  it.each([
+    ['written', ['set', 'destroy'] as const],
+    ['deleted', ['destroy'] as const],
+  ])('signs nobody in, also once it is back: nothing can be %s', async (_what, broken) => {
+    const client = fakeClient();
+    let isDown = false;
+    const site = createSite(client, {
+      strategies: {
+        'second-factor': {
+          recipient: () => {
+            isDown = true;
+            return { phoneNumber: PHONE, subject: ALICE.id };
+          },
+        },
+      },
+    });
+    for (const method of broken) {
+      const works = site.store[method].bind(site.store) as (...args: unknown[]) => void;
+      site.store[method] = (...args: unknown[]) => {
+        if (!isDown) return works(...args);
+        const callback = args.at(-1);
+        if (typeof callback === 'function') callback(new Error('the store is down'));
+      };
+    }
+    const browser = site.browser();
+    const failed = await browser.password(ALICE, route);
+    expect([500, 503]).toContain(failed.status);
+    isDown = false;
+    expect((await browser.get('/me')).body).toEqual({ authenticated: false, user: null });
+    expect(client.sends).toEqual([]);
+  });
+});
