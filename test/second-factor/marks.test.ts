@@ -1,9 +1,8 @@
 import type { Express, RequestHandler } from 'express';
-import type passportModule from 'passport';
 import { type RequireSmsOtpOptions, requireSmsOtp } from 'passport-sms-otp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fakeClient, OTHER_PHONE, PHONE, PIN } from '../support/host.js';
-import { ALICE, BOB, createSite, type Site, type Visitor } from '../support/two-factors.js';
+import { ALICE, BOB, createSite, loggedIn, type Site, type Visitor } from '../support/two-factors.js';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-01T12:00:00Z') });
@@ -258,7 +257,7 @@ describe('a step-up, there and back', () => {
         phase: 'issue',
         challengeRedirect: '/confirm/pin',
         failureRedirect: '/confirm',
-      } as passportModule.AuthenticateOptions),
+      }),
     );
     site.app.post(
       '/confirm/pin',
@@ -266,7 +265,7 @@ describe('a step-up, there and back', () => {
         phase: 'check',
         successReturnToOrRedirect: '/',
         failureRedirect: '/confirm/pin',
-      } as passportModule.AuthenticateOptions),
+      }),
     );
     const browser = site.browser();
     await login(browser);
@@ -306,7 +305,7 @@ describe('a step-up, there and back', () => {
         app.post('/password/step-up', passport.authenticate('local', { session: false }), (req, res, next) =>
           passport.authenticate(
             'step-up',
-            { phase: 'issue' } as passportModule.AuthenticateOptions,
+            { phase: 'issue' },
             (error: unknown, _user: unknown, info: unknown) => (error ? next(error) : res.json({ info })),
           )(req, res, next),
         ),
@@ -380,11 +379,7 @@ describe('a step-up, there and back', () => {
 
   it('marks a session also through `authorize`, in place', async () => {
     const site = createSite(fakeClient(), guarded({ name: 'step-up', maxAgeSeconds: 300 }));
-    site.app.post(
-      '/authorize',
-      site.passport.authorize('step-up', { phase: 'check' } as passportModule.AuthenticateOptions),
-      paid,
-    );
+    site.app.post('/authorize', site.passport.authorize('step-up', { phase: 'check' }), paid);
     const browser = site.browser();
     await login(browser);
     later(31);
@@ -422,11 +417,7 @@ describe('a mark of one user never serves another', () => {
     const site = createSite(fakeClient(), guarded({ name: 'sms-otp' }));
     const own = site.passport;
     for (const name of ['sms-otp', 'new-number']) {
-      site.app.post(
-        `/authorize/${name}`,
-        own.authorize(name, { phase: 'check' } as passportModule.AuthenticateOptions),
-        paid,
-      );
+      site.app.post(`/authorize/${name}`, own.authorize(name, { phase: 'check' }), paid);
     }
     site.app.get('/pay/new-number', requireSmsOtp({ name: 'new-number' }), paid);
     const browser = site.browser();
@@ -456,16 +447,12 @@ describe('a mark of one user never serves another', () => {
       routes: (app, { passport, users }) => {
         app.post('/pay', requireSmsOtp({ name: 'sms-otp' }), paid);
         app.post('/impersonate', (req, res, next) =>
-          passport.authenticate(
-            'sms-otp',
-            { phase: 'check' } as passportModule.AuthenticateOptions,
-            (error: unknown) => {
-              if (error) return next(error);
-              req.logIn(users.get(ALICE.id) as Express.User, (failed: unknown) =>
-                failed ? next(failed) : res.json({}),
-              );
-            },
-          )(req, res, next),
+          passport.authenticate('sms-otp', { phase: 'check' }, (error: unknown) => {
+            if (error) return next(error);
+            req.logIn(loggedIn(users.get(ALICE.id) ?? ALICE), (failed: unknown) =>
+              failed ? next(failed) : res.json({}),
+            );
+          })(req, res, next),
         );
       },
     });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fakeClient, OTHER_PHONE, PHONE, PIN } from '../support/host.js';
 import { ALICE, BOB, createSite, type Site, type SiteOptions, type Visitor } from '../support/two-factors.js';
 
@@ -166,4 +166,34 @@ describe('the routes of a second factor, without a password before them', () => 
     expect(login.body.user.id).toBe(BOB.id);
     expect(await site.signedIn()).toEqual([BOB.id]);
   });
+});
+
+describe('a password of long ago', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-01T12:00:00Z') });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it.each(['sms', 'email'])(
+    'gives no more PINs: an hour after it, "send again" is over (%s)',
+    async (channel) => {
+      const client = fakeClient();
+      const site = createSite(client, asSecondFactor({ channels: ['sms', 'email'] }));
+      const browser = site.browser();
+      await browser.password();
+      const codes: string[] = [];
+      for (const minutes of [20, 40, 59, 61]) {
+        vi.setSystemTime(new Date('2026-03-01T12:00:00Z').getTime() + minutes * 60_000);
+        const { body } = await browser.post('/second-factor/resend', {
+          channel: minutes === 40 ? channel : 'sms',
+        });
+        codes.push(body.outcome.code);
+      }
+      expect(codes).toEqual(['pin_sent', 'pin_sent', 'pin_sent', 'no_challenge']);
+      // The last PIN was sent two minutes ago and is good for ten.
+      expect((await browser.post('/second-factor/pin', { pin: PIN })).body.user.id).toBe(ALICE.id);
+    },
+  );
 });

@@ -1,6 +1,6 @@
 /** A site with passwords that asks for a PIN as well: real Express, express-session, passport-local and our strategies. */
 
-import express, { type Express, type Request } from 'express';
+import express, { type Express } from 'express';
 import session from 'express-session';
 import passport from 'passport';
 import { Strategy as LocalStrategy } from 'passport-local';
@@ -124,11 +124,11 @@ export function createSite(client: OtpClient, options: SiteOptions = {}): Site {
 
   const own = new passport.Passport();
   own.serializeUser((user, done) => done(null, Reflect.get(user, 'id')));
-  own.deserializeUser((id: string, done) => done(null, users.get(id) ?? false));
+  own.deserializeUser((id: string, done) => done(null, loggedIn(users.get(id)) ?? false));
   own.use(
     new LocalStrategy((username, password, done) => {
       const user = [...users.values()].find((one) => one.username === username && one.password === password);
-      done(null, user ?? false);
+      done(null, user ? loggedIn(user) : false);
     }),
   );
 
@@ -138,19 +138,19 @@ export function createSite(client: OtpClient, options: SiteOptions = {}): Site {
     const proven =
       (phoneNumber !== undefined && user.phoneNumber === phoneNumber) ||
       (email !== undefined && user.email === email);
-    return proven ? user : false;
+    return proven ? loggedIn(user) : false;
   };
   const takeNumber: Verify = async ({ subject, phoneNumber }) => {
     const user = users.get(subject ?? '');
     if (user === undefined || phoneNumber === undefined) return false;
     user.phoneNumber = phoneNumber;
-    return user;
+    return loggedIn(user);
   };
   const plans: Record<StrategyName, { options: Partial<SmsOtpStrategyOptions>; verify: Verify }> = {
     'sms-otp': {
       options: { countries: ['HR'] },
       verify: async ({ phoneNumber }) =>
-        [...users.values()].find((user) => user.phoneNumber === phoneNumber) ?? false,
+        loggedIn([...users.values()].find((user) => user.phoneNumber === phoneNumber)) ?? false,
     },
     'second-factor': { options: { recipient: recipientOf }, verify: byPhone },
     'third-factor': { options: { recipient: recipientOf, channels: ['email'] }, verify: byPhone },
@@ -213,7 +213,7 @@ export function createSite(client: OtpClient, options: SiteOptions = {}): Site {
           },
         );
       };
-      own.authenticate(name, { phase } as passport.AuthenticateOptions, finish)(req, res, next);
+      own.authenticate(name, { phase }, finish)(req, res, next);
     };
 
   const local = (more: passport.AuthenticateOptions) => own.authenticate('local', more);
@@ -228,7 +228,7 @@ export function createSite(client: OtpClient, options: SiteOptions = {}): Site {
   );
   app.post(
     '/three/pin',
-    own.authenticate('second-factor', { phase: 'check', session: false } as passport.AuthenticateOptions),
+    own.authenticate('second-factor', { phase: 'check', session: false }),
     answer('third-factor', 'issue'),
   );
   for (const name of Object.keys(plans)) {
@@ -302,7 +302,9 @@ export function visitor(app: Express): Visitor {
   };
 }
 
-/** The host's user of a request. */
-export function userOf(req: Request): Account | undefined {
-  return account(req);
+/** An account as Passport's user: what a site's users look like is declared once for a whole program, elsewhere. */
+export function loggedIn(user: Account): Express.User;
+export function loggedIn(user: Account | undefined): Express.User | undefined;
+export function loggedIn(user: Account | undefined): Express.User | undefined {
+  return user as unknown as Express.User | undefined;
 }
