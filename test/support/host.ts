@@ -159,7 +159,7 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
 
   const app = express();
   if (options.trustProxy !== undefined) app.set('trust proxy', options.trustProxy);
-  if (options.before) app.use(...options.before);
+  for (const middleware of options.before ?? []) app.use(middleware);
   const store = (options.session !== false && options.session?.store) || new session.MemoryStore();
   if (options.session !== false) {
     app.use(
