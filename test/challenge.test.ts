@@ -3,7 +3,16 @@ import type { RequestHandler } from 'express';
 import { type Challenge, type ChallengeStore, openChallenge } from 'passport-sms-otp';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from './support/calm.js';
-import { createHost, fakeClient, type HostOptions, OTHER_PHONE, PHONE, PIN, serve } from './support/host.js';
+import {
+  createHost,
+  fakeClient,
+  type HostOptions,
+  type LooseOptions,
+  OTHER_PHONE,
+  PHONE,
+  PIN,
+  serve,
+} from './support/host.js';
 import { describeJourneys } from './support/journeys.js';
 import { SECRET, sharedCounters } from './support/limiters.js';
 import { FragileStore, type MapStore, mapStore } from './support/stores.js';
@@ -358,7 +367,7 @@ describe('a session store', () => {
 describe('a challenge store of the host', () => {
   type Method = keyof ChallengeStore;
 
-  function fragile() {
+  function fragile(more: LooseOptions = {}) {
     const store = mapStore();
     let fault: { method: Method; answer: () => Promise<never> } | undefined;
     const run = <T>(method: Method, work: () => Promise<T>): Promise<T> =>
@@ -368,7 +377,7 @@ describe('a challenge store of the host', () => {
       set: (req, name, challenge) => run('set', () => store.set(req, name, challenge)),
       remove: (req, name) => run('remove', () => store.remove(req, name)),
     };
-    const here = visit({ before: [store.middleware], strategy: { challenges, storeTimeoutMs: 60 } });
+    const here = visit({ before: [store.middleware], strategy: { challenges, storeTimeoutMs: 60, ...more } });
     const breakAt = (method: Method, answer: () => Promise<never>) => {
       fault = { method, answer };
     };
@@ -425,7 +434,7 @@ describe('a challenge store of the host', () => {
   });
 
   it('that never answers does not hang the page that asks for the open challenge', async () => {
-    const { host, browser, breakAt } = fragile();
+    const { host, browser, breakAt } = fragile({ name: 'slow' });
     await browser.issue();
     breakAt('get', () => new Promise(() => undefined));
     const answer = await browser.get('/challenge').timeout(5000);
@@ -433,6 +442,15 @@ describe('a challenge store of the host', () => {
       503,
       [expect.objectContaining({ code: 'ERR_SMS_OTP_STORE' })],
     ]);
+  });
+
+  it('is the only one asked for the page: that of an earlier strategy of the same name is not', async () => {
+    const before = fragile({ name: 'renewed' });
+    before.breakAt('get', () => Promise.reject(new Error('the database of the earlier strategy is closed')));
+    const { browser } = fragile({ name: 'renewed' });
+    await browser.issue();
+    const { status, body } = await browser.get('/challenge');
+    expect([status, body]).toEqual([200, expect.objectContaining({ attemptsRemaining: 5 })]);
   });
 
   it('may answer with anything that is no challenge: there is none', async () => {

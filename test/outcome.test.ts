@@ -382,7 +382,7 @@ describe('when a PIN is sent', () => {
       client.onSend = async () => answer as never;
       const { status, body } = await browser.issue();
       expect([status, body.error.code]).toEqual([503, 'ERR_SMS_OTP_SERVICE']);
-      expect(body.error.message).toBe('The PIN service answered a send with nonsense');
+      expect(body.error.message).toMatch(/^The PIN service answered .*nonsense/u);
       expect((await browser.get('/challenge')).body).toBeNull();
       expect(client.sends).toHaveLength(1);
     },
@@ -575,7 +575,7 @@ describe('when a PIN is checked', () => {
   ])('and the answer is %s, it is an error and nobody is logged in', async (_what, judgement) => {
     const { answer, asked, signedIn, host, browser } = await checkWith(async () => judgement as never);
     expect([answer.status, answer.body.error?.code]).toEqual([503, 'ERR_SMS_OTP_SERVICE']);
-    expect(answer.body.error.message).toBe('The PIN service answered a check with nonsense');
+    expect(answer.body.error.message).toMatch(/^The PIN service answered .*nonsense/u);
     expect([asked, signedIn, host.proofs]).toEqual([1, null, []]);
     expect((await browser.check('000000')).body.outcome.attemptsRemaining).toBe(3);
   });

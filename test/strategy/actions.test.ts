@@ -99,7 +99,9 @@ describe('asking for a PIN', () => {
         expect(status).toBe(500);
         expect(body.error).toEqual({
           code: 'ERR_SMS_OTP_CONFIGURATION',
-          message: `SmsOtpStrategy 'sms-otp': \`${option}\` without \`challengeRedirect\` would treat a PIN that was sent as a failure. Give \`challengeRedirect\`.`,
+          message: expect.stringContaining(
+            `SmsOtpStrategy 'sms-otp': \`${option}\` without \`challengeRedirect\``,
+          ),
         });
       }
       expect(client.sends).toEqual([]);
@@ -144,8 +146,8 @@ describe('the phase', () => {
     const { client, host } = plainHost({ any: { phase: 'verify' } });
     const { status, body } = await host.browser().post('/any', { phone: PHONE, pin: PIN });
     expect(status).toBe(500);
-    expect(body.error.message).toBe(
-      "SmsOtpStrategy 'sms-otp': the phase is \"verify\". It must be 'issue', 'resend' or 'check'.",
+    expect(body.error.message).toMatch(
+      /^SmsOtpStrategy 'sms-otp': the phase .*"verify".*'issue', 'resend' or 'check'/u,
     );
     expect(client.sends).toEqual([]);
     expect(host.actions).toEqual([['error']]);
