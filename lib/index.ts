@@ -39,4 +39,17 @@ export type { RequestLike } from './request.js';
 export type { RequireSmsOtpOptions } from './second-factor.js';
 export { requireSmsOtp, SmsOtpRequiredError } from './second-factor.js';
 export { SmsOtpStrategy, SmsOtpStrategy as Strategy } from './strategy.js';
+export type { SqliteDatabase, SqliteStatement } from './trusted-browser-stores.js';
+export { memoryTrustedBrowsers, sqliteTrustedBrowsers } from './trusted-browser-stores.js';
+export type {
+  CookieResponse,
+  TrustedBrowser,
+  TrustedBrowserEvent,
+  TrustedBrowserRecord,
+  TrustedBrowserRefusal,
+  TrustedBrowserStore,
+  TrustedBrowsers,
+  TrustedBrowsersOptions,
+} from './trusted-browsers.js';
+export { trustedBrowsers } from './trusted-browsers.js';
 export type { Proof, Verified, Verify, VerifyDone } from './verify.js';
