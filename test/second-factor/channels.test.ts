@@ -9,7 +9,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const later = (seconds: number): void => {
+  vi.setSystemTime(Date.now() + seconds * 1000);
+};
 
 const asSecondFactor = (overrides: Record<string, unknown>): SiteOptions => ({
   strategies: { 'second-factor': overrides },

@@ -11,7 +11,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const later = (seconds: number): void => {
+  vi.setSystemTime(Date.now() + seconds * 1000);
+};
 
 const paid: RequestHandler = (_req, res) => {
   res.json({ paid: true });

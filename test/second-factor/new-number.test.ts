@@ -10,7 +10,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const later = (seconds: number): void => {
+  vi.setSystemTime(Date.now() + seconds * 1000);
+};
 const NEW = '+385981112222';
 
 describe('enrolment: a known user types a number', () => {

@@ -13,7 +13,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const later = (seconds: number): void => {
+  vi.setSystemTime(Date.now() + seconds * 1000);
+};
 
 /** A client whose PINs differ: the n-th PIN that was made is 10000n. */
 function manyPins(): FakeClient {
