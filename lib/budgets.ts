@@ -170,6 +170,7 @@ export interface SendGrant {
 export type CheckGrant =
   | { granted: true; ticket: Ticket; attemptsUsed: number }
   | { granted: 'exhausted' }
+  | { granted: 'used' }
   | Refusal;
 
 /** The counters of one strategy. Every method rejects with an `SmsOtpError` when the store is down. */
@@ -289,7 +290,7 @@ export function createCounters(settings: CounterSettings): Counters {
   ): Promise<LimiterResult[] | Refusal> {
     const answers = await Promise.allSettled(asks.map(([gauge, key]) => take(gauge, key)));
     const granted = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
-    ticket.push(...granted.map(({ taken }) => taken));
+    ticket.push(...granted.filter(isCounted).map(({ taken }) => taken));
     const failed = answers.find((answer) => answer.status === 'rejected');
     const refused = granted.filter((answer) => answer.refused);
     if (failed === undefined && refused.length === 0) return granted.map(({ result }) => result);
@@ -389,13 +390,22 @@ export function createCounters(settings: CounterSettings): Counters {
   ): Promise<CheckGrant> {
     const ticket: Taken[] = [];
     const { number, client } = keysOf(payer);
+    // A look first: a store that is down must not count later what was refused now, and a challenge that is over takes
+    // no more points.
+    const [before, full] = await Promise.all([
+      attemptsUsed(challenge.id),
+      usedUp((payer.client ? checksPerClient : []).map((gauge) => [gauge, client])),
+    ]);
+    if (before === Number.POSITIVE_INFINITY) return { granted: 'used' };
+    if (before >= settings.attempts) return { granted: 'exhausted' };
+    if (full) return full;
     const [used, checks, failed] = await allOrFirstError([
       countAttempt(challenge),
       Promise.all((payer.client ? checksPerClient : []).map((gauge) => take(gauge, client))),
       // At check the failures are only counted: an open challenge is not disturbed by what strangers did.
       Promise.all(failureGauges(payer).map((gauge) => take(gauge, number))),
     ]);
-    ticket.push(...checks.map(({ taken }) => taken), ...failed.map(({ taken }) => taken));
+    ticket.push(...[...checks, ...failed].filter(isCounted).map(({ taken }) => taken));
     if (used > settings.attempts) {
       await giveBack(ticket);
       return { granted: 'exhausted' };
@@ -411,10 +421,21 @@ export function createCounters(settings: CounterSettings): Counters {
   // The counter may have been lost (a restart of a process that counts in memory) while the session was not: the
   // count in the challenge is the least it can be.
   async function countAttempt(challenge: { id: string; attemptsUsed: number }): Promise<number> {
-    const count = (points: number) => asked(counted(attempts.consume(challenge.id, points)));
-    const { consumedPoints } = await count(1);
-    if (consumedPoints > challenge.attemptsUsed || challenge.attemptsUsed === 0) return consumedPoints;
-    return (await count(challenge.attemptsUsed)).consumedPoints;
+    const count = (points: number) =>
+      asked(
+        attempts.consume(challenge.id, points).then(
+          (result) => result.consumedPoints,
+          // Whatever a refusal says it has counted (one out of a limiter's own memory says 0): it is over the limit.
+          (rejection: unknown) => {
+            if (!isResult(rejection)) throw rejection;
+            return Math.max(rejection.consumedPoints, settings.attempts + 1);
+          },
+        ),
+      );
+    const used = await count(1);
+    return used > challenge.attemptsUsed || challenge.attemptsUsed === 0
+      ? used
+      : count(challenge.attemptsUsed);
   }
 
   async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {
@@ -454,8 +475,15 @@ export function createCounters(settings: CounterSettings): Counters {
   }
 
   async function claim(challengeId: string): Promise<boolean> {
-    const { consumedPoints } = await asked(counted(claims.consume(challengeId, 1)));
-    return consumedPoints === 1;
+    return asked(
+      claims.consume(challengeId, 1).then(
+        (result) => result.consumedPoints === 1,
+        (rejection: unknown) => {
+          if (!isResult(rejection)) throw rejection;
+          return false;
+        },
+      ),
+    );
   }
 
   async function complete(
@@ -513,6 +541,19 @@ export function createCounters(settings: CounterSettings): Counters {
   }
 
   return { hash, takeSend, takeCheck, giveBack, giveAttemptBack, attemptsUsed, claim, complete };
+}
+
+// A limiter may refuse out of its own memory and count nothing: then there is nothing to give back.
+function isCounted({
+  taken,
+  refused,
+  result,
+}: {
+  taken: Taken;
+  refused: boolean;
+  result: LimiterResult;
+}): boolean {
+  return !refused || result.consumedPoints > taken.gauge.limit.points;
 }
 
 // Clocks and stores round differently; windows are at least a second long.

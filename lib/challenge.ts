@@ -241,12 +241,11 @@ export interface OpenChallenge {
 }
 
 // A custom store is known to its strategy only, and the page has no strategy at hand.
-const customStores = new Map<string, Set<ChallengeStore>>();
+const customStores = new Map<string, readonly [ChallengeStore, timeoutMs: number]>();
 
 /** Lets {@link openChallenge} find the challenges of a strategy that keeps them elsewhere than in the session. */
-export function registerStore(name: string, store: ChallengeStore): void {
-  const stores = customStores.get(name) ?? new Set();
-  customStores.set(name, stores.add(store));
+export function registerStore(name: string, store: ChallengeStore, timeoutMs: number): void {
+  customStores.set(name, [store, timeoutMs]);
 }
 
 /**
@@ -261,8 +260,10 @@ export async function openChallenge(
   options: { name?: string } = {},
 ): Promise<OpenChallenge | null> {
   const name = options.name ?? 'sms-otp';
-  for (const store of [sessionChallenges, ...(customStores.get(name) ?? [])]) {
-    const challenge = readChallenge(await store.get(req, name));
+  // The session answers at once; the deadline is for stores elsewhere.
+  const custom = customStores.get(name);
+  for (const [store, timeoutMs] of [[sessionChallenges, 1000] as const, ...(custom ? [custom] : [])]) {
+    const challenge = await createChallenges(store, name, timeoutMs).get(req);
     if (challenge === undefined || Date.now() >= challenge.expiresAt) continue;
     if (challenge.signedInAs !== signedInAs(req)) continue;
     return {

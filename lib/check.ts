@@ -47,8 +47,9 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const payer = await parts.payerOf(req, challenge, challenge.channel);
     const grant = await counters.takeCheck(payer, challenge);
     // Another request of this session may be about to log in: the session is left alone.
+    if (grant.granted === 'used') return outcome(turn, 'no_challenge', {});
     if (grant.granted === 'exhausted') return outcome(turn, 'attempts_exhausted', {});
-    if (!grant.granted) return parts.tooMany(turn, grant, fieldsOf(challenge, challenge.channel));
+    if (grant.granted === false) return parts.tooMany(turn, grant, fieldsOf(challenge, challenge.channel));
     const { ticket, attemptsUsed } = grant;
     return judge({ turn, challenge, payer, ticket, attemptsUsed }, pin.value);
   }
@@ -185,7 +186,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     }
     const proven = { at: Date.now(), channel, ...(subject !== undefined && { subject }) };
     if (property(turn.options, 'assignProperty') === undefined) {
-      markAtLogin(turn.req, name, user, proven);
+      markAtLogin(turn.req, name, user, proven, settings.storeTimeoutMs);
     } else if (settings.signedIn && settings.recipient) {
       // passport.authorize: nobody is logged in, but the number was that of the user who is.
       const session = requireServerSession(turn.req);

@@ -310,7 +310,8 @@ export function parseOptions<Req extends RequestLike>(options: SmsOtpStrategyOpt
   if (name === '__proto__') wrong('name', "cannot be '__proto__'.");
   const { budgets, uncompletedIpv6, subjectFailures } = parseBudgets(given.budgets);
   const challenges = given.challenges === undefined ? sessionChallenges : parseStore(given.challenges);
-  if (challenges !== sessionChallenges) registerStore(name, challenges);
+  const storeTimeoutMs = whole(given, 'storeTimeoutMs', 1, LONGEST_TIMEOUT_MS) ?? 3000;
+  if (challenges !== sessionChallenges) registerStore(name, challenges, storeTimeoutMs);
   checkProcess(limiter !== undefined);
 
   return {
@@ -340,7 +341,7 @@ export function parseOptions<Req extends RequestLike>(options: SmsOtpStrategyOpt
     limiter: limiter ?? memoryLimiter,
     secret: parseSecret(given.secret, limiter !== undefined),
     challenges,
-    storeTimeoutMs: whole(given, 'storeTimeoutMs', 1, LONGEST_TIMEOUT_MS) ?? 3000,
+    storeTimeoutMs,
     verifyTimeoutMs: whole(given, 'verifyTimeoutMs', 1, LONGEST_TIMEOUT_MS) ?? 30_000,
     beforeSend: fn(given, 'beforeSend'),
     canReceivePin: fn(given, 'canReceivePin'),
@@ -621,7 +622,7 @@ function parseBudgets(budgets: unknown): Pick<Settings, 'budgets' | 'uncompleted
 function parseLimits(name: string, value: unknown): Limit[] {
   if (value === null) return [];
   if (!Array.isArray(value)) wrong(`budgets.${name}`, 'must be a list of { points, duration }, or null.');
-  return value.map((entry: unknown) => {
+  const limits = value.map((entry: unknown) => {
     const { points, duration, ...others }: Record<string, unknown> =
       typeof entry === 'object' ? { ...entry } : {};
     for (const key of Object.keys(others)) checkKnown(key, ['points', 'duration'], `budgets.${name}.`);
@@ -629,6 +630,11 @@ function parseLimits(name: string, value: unknown): Limit[] {
       wrong(`budgets.${name}`, 'must have whole `points` of 1 or more.');
     return { points, duration: seconds(`budgets.${name}`, duration) };
   });
+  // They would share one key, and each request would count twice.
+  if (new Set(limits.map(({ duration }) => duration)).size < limits.length) {
+    wrong(`budgets.${name}`, 'has two limits of the same `duration`. Keep the stricter one.');
+  }
+  return limits;
 }
 
 function parseCompletion(value: unknown): Budgets['countryCompletion'] {

@@ -1,6 +1,7 @@
 /** Marks: the notes in a session that its user has proved a PIN, and the guard that asks for them. */
 
 import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './challenge.js';
+import { SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import { header, isSessionUser, property, type RequestLike, signedInAs } from './request.js';
 
@@ -20,37 +21,52 @@ export type Proven = Omit<Mark, 'user'>;
 /**
  * Writes the mark if, in this request, Passport logs in exactly `user`: into the session that it makes for the login,
  * before it saves it. A login of somebody else, or without a session, leaves none. No challenge survives a login.
+ *
+ * @param timeoutMs a session store that has not answered Passport by then is down
  */
-export function markAtLogin(req: RequestLike, name: string, user: unknown, proven: Proven): void {
+export function markAtLogin(
+  req: RequestLike,
+  name: string,
+  user: unknown,
+  proven: Proven,
+  timeoutMs: number,
+): void {
   const logIn = property(req, 'logIn');
   if (typeof logIn !== 'function') return;
   const markedLogIn = function (this: unknown, ...args: unknown[]): unknown {
     const [who, options] = args;
-    if (who === user && property(options, 'session') !== false) writeOnRegenerate(req, name, proven);
+    if (who === user && property(options, 'session') !== false) {
+      writeOnRegenerate({ req, name, proven, timeoutMs });
+    }
     return Reflect.apply(logIn, this, args);
   };
   Reflect.set(req, 'logIn', markedLogIn);
   Reflect.set(req, 'login', markedLogIn);
 }
 
+interface Login {
+  req: RequestLike;
+  name: string;
+  proven: Proven;
+  timeoutMs: number;
+}
+
 // Passport regenerates the session, lets the serializer run, merges the old session over the new one
 // (keepSessionInfo) and saves. The mark goes in at the save: nothing comes after it, and no second write is needed.
-function writeOnRegenerate(req: RequestLike, name: string, proven: Proven): void {
+function writeOnRegenerate(login: Login): void {
+  const { req } = login;
   const before = req.session;
-  const regenerate = property(before, 'regenerate');
-  if (typeof before !== 'object' || before === null || typeof regenerate !== 'function') return;
+  if (typeof before !== 'object' || before === null) return;
   const kept: Kept = {
     marks: ownEntry(ownEntry(before, 'smsOtp'), 'marks'),
     returnTo: localPath(ownEntry(before, 'returnTo')),
   };
-  hide(before, 'regenerate', (...args: unknown[]) => {
-    Reflect.deleteProperty(before, 'regenerate');
-    return Reflect.apply(
-      regenerate,
-      before,
-      args.map(beforeCallback(() => writeOnSave(req, name, proven, kept))),
-    );
-  });
+  wrapOnce(before, 'regenerate', (callback) =>
+    inTime(login, (error) => {
+      if (!error) writeOnSave(login, kept);
+      callback(error);
+    }),
+  );
 }
 
 // What goes over into the session of the login: the way back, and the same user's other marks.
@@ -59,37 +75,53 @@ interface Kept {
   returnTo: string | undefined;
 }
 
-function writeOnSave(req: RequestLike, name: string, proven: Proven, { marks, returnTo }: Kept): void {
+function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
+  const { req, name, proven } = login;
   const { session } = req;
-  const save = property(session, 'save');
-  if (typeof session !== 'object' || session === null || typeof save !== 'function') return;
-  hide(session, 'save', (...args: unknown[]) => {
-    Reflect.deleteProperty(session, 'save');
+  if (typeof session !== 'object' || session === null) return;
+  wrapOnce(session, 'save', (callback) => {
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
     for (const [other, mark] of Object.entries(typeof marks === 'object' && marks !== null ? marks : {})) {
       if (belongsTo(mark, signedInAs(req))) setNote(session, 'marks', other, mark);
     }
     writeMark(req, session, name, proven);
-    if (returnTo !== undefined && !Object.hasOwn(session, 'returnTo'))
+    if (returnTo !== undefined && !Object.hasOwn(session, 'returnTo')) {
       Reflect.set(session, 'returnTo', returnTo);
-    return Reflect.apply(save, session, args);
+    }
+    return inTime(login, callback);
   });
 }
 
-// Not enumerable, so that neither the merge of keepSessionInfo nor a session's own hashing sees it.
-function hide(session: object, method: string, value: (...args: unknown[]) => unknown): void {
+type Callback = (error?: unknown) => void;
+
+// The next call of a session's method gets another callback. Not enumerable, so that neither the merge of
+// keepSessionInfo nor a session's own hashing sees it.
+function wrapOnce(session: object, method: string, wrap: (callback: Callback) => Callback): void {
+  const original = property(session, method);
+  if (typeof original !== 'function') return;
+  const value = (callback: Callback): unknown => {
+    Reflect.deleteProperty(session, method);
+    return Reflect.apply(original, session, [wrap(callback)]);
+  };
   Object.defineProperty(session, method, { value, configurable: true, enumerable: false, writable: true });
 }
 
-function beforeCallback(act: () => void): (argument: unknown) => unknown {
-  return (argument) =>
-    typeof argument === 'function'
-      ? (error: unknown, ...rest: unknown[]) => {
-          if (!error) act();
-          return Reflect.apply(argument, undefined, [error, ...rest]);
-        }
-      : argument;
+// Passport waits for a store for ever. When it is late, the session is taken off the request: no cookie of a login
+// that was answered with an error may get out.
+function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
+  const timer = setTimeout(() => {
+    Reflect.set(req, 'session', null);
+    end(new SmsOtpError('ERR_SMS_OTP_STORE', `The session store has not answered after ${timeoutMs} ms`));
+  }, timeoutMs);
+  let isOver = false;
+  const end: Callback = (error) => {
+    if (isOver) return;
+    isOver = true;
+    clearTimeout(timer);
+    callback(error);
+  };
+  return end;
 }
 
 function writeMark(req: RequestLike, session: object, name: string, proven: Proven): void {
