@@ -117,6 +117,8 @@ export interface CounterSettings {
   attempts: number;
   /** Whether a known user types the number: then it is counted without the user, too. */
   countsTypedNumbers: boolean;
+  /** Whether checks of one number are kept 3 s apart. */
+  spacesChecks: boolean;
   onNear: (budget: BudgetName, percent: 80 | 100) => void;
 }
 
@@ -129,6 +131,8 @@ export interface Payer {
   client: { family: 4 | 6; key: string } | undefined;
   /** A browser that the host knows to be the recipient's is counted apart. */
   known: boolean;
+  /** A test number costs nothing: no budget of the strategy or of a country. */
+  test: boolean;
 }
 
 interface Gauge {
@@ -181,6 +185,8 @@ export interface Counters {
   takeSend(payer: Payer, request: { voice: boolean; fresh: boolean }): Promise<SendGrant | Refusal>;
   /** Counts an attempt before the service is asked. */
   takeCheck(payer: Payer, challenge: { id: string; attemptsUsed: number }): Promise<CheckGrant>;
+  /** With `spacesChecks`, waits until a number may be checked again; false when others were faster again. */
+  turnToCheck(payer: Payer): Promise<boolean>;
   /** Gives points back, to windows that still hold them. */
   giveBack(ticket: Ticket, options?: { keepCooldown?: boolean }): Promise<void>;
   /** Gives one attempt back. */
@@ -249,6 +255,23 @@ export function createCounters(settings: CounterSettings): Counters {
 
   function hash(value: string): string {
     return createHmac('sha256', settings.secret).update(value).digest('base64url').slice(0, 22);
+  }
+
+  const turns =
+    settings.spacesChecks &&
+    settings.limiter({
+      keyPrefix: prefix('checkTurn'),
+      points: 1,
+      duration: SECONDS_BETWEEN_CHECKS,
+      purpose: 'budget',
+    });
+  async function turnToCheck(payer: Payer): Promise<boolean> {
+    if (!turns) return true;
+    const ask = () => asked(counted(turns.consume(keysOf(payer).number, 1)));
+    const first = await ask();
+    if (first.consumedPoints === 1) return true;
+    await new Promise((resolve) => setTimeout(resolve, first.msBeforeNext + CLOCK_SLACK_MS / 5));
+    return (await ask()).consumedPoints === 1;
   }
 
   const apart = (payer: Payer, key: string) => (payer.known ? `known:${key}` : key);
@@ -320,6 +343,8 @@ export function createCounters(settings: CounterSettings): Counters {
   async function takeSend(payer: Payer, { voice, fresh }: { voice: boolean; fresh: boolean }) {
     const { number, client } = keysOf(payer);
     const clients = payer.client ? perClient[payer.client.family] : [];
+    const wide = payer.test ? [] : overall;
+    const countryKey = payer.test || !payer.country ? undefined : apart(payer, payer.country);
     const pair =
       (key: string) =>
       (gauge: Gauge): [Gauge, string] => [gauge, key];
@@ -327,10 +352,9 @@ export function createCounters(settings: CounterSettings): Counters {
     const refused = await usedUp([
       ...(fresh ? failureGauges(payer).map(pair(number)) : []),
       ...clients.map(pair(client)),
-      ...overall.map(pair('all')),
+      ...wide.map(pair('all')),
     ]);
     if (refused) return refused;
-    const countryKey = payer.country && apart(payer, payer.country);
     if (fresh && country && countryKey && (await country.isStopped(countryKey))) {
       return {
         granted: false,
@@ -358,10 +382,10 @@ export function createCounters(settings: CounterSettings): Counters {
       ticket,
     );
     if (!Array.isArray(second)) return second;
-    const third = await takeAll(overall.map(pair('all')), ticket);
+    const third = await takeAll(wide.map(pair('all')), ticket);
     if (!Array.isArray(third)) return third;
 
-    overall.forEach((gauge, index) => {
+    wide.forEach((gauge, index) => {
       const used = third[index]?.consumedPoints;
       if (used === gauge.limit.points) settings.onNear('sendsOverall', 100);
       else if (used === Math.ceil(gauge.limit.points * 0.8)) settings.onNear('sendsOverall', 80);
@@ -501,7 +525,7 @@ export function createCounters(settings: CounterSettings): Counters {
             giveOneBack(gauge.limiter, credit.key, credit.until[index] ?? 0),
           )
         : []),
-      country && payer.country
+      country && payer.country && !payer.test
         ? country.countCompletion(apart(payer, payer.country), challenge.sentAt)
         : undefined,
     ]);
@@ -540,7 +564,7 @@ export function createCounters(settings: CounterSettings): Counters {
     };
   }
 
-  return { hash, takeSend, takeCheck, giveBack, giveAttemptBack, attemptsUsed, claim, complete };
+  return { hash, takeSend, takeCheck, turnToCheck, giveBack, giveAttemptBack, attemptsUsed, claim, complete };
 }
 
 // A limiter may refuse out of its own memory and count nothing: then there is nothing to give back.
@@ -558,6 +582,9 @@ function isCounted({
 
 // Clocks and stores round differently; windows are at least a second long.
 const CLOCK_SLACK_MS = 500;
+
+// Infobip's own limit on checks of one number, where an application does not set another (verifyPinLimit 1/3s).
+const SECONDS_BETWEEN_CHECKS = 3;
 
 function refusal(refused: readonly { gauge: Gauge; result: LimiterResult }[]): Refusal {
   const [first, ...others] = [...refused].sort((a, b) => b.result.msBeforeNext - a.result.msBeforeNext);

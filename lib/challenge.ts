@@ -43,6 +43,8 @@ export interface Challenge {
   decoy?: true;
   /** Counted apart from strangers. */
   known?: true;
+  /** The number is a test number: by SMS and voice nothing is sent to it. */
+  test?: true;
 }
 
 /** A counted point that can be given back: the key, and for each limit of the budget the end of its window. */

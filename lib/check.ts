@@ -3,7 +3,6 @@
 import type { Action, Turn } from './action.js';
 import type { Payer, Ticket } from './budgets.js';
 import { type Challenge, requireServerSession } from './challenge.js';
-import type { Operation } from './decoy.js';
 import { codeOf, fromStore } from './errors.js';
 import type { EventFields } from './events.js';
 import type { PinVerification } from './otp-client.js';
@@ -17,6 +16,7 @@ import {
   serviceError,
 } from './parts.js';
 import { plainDigits } from './phone.js';
+import { isTest } from './recipient.js';
 import { bodyField, property, signedInAs } from './request.js';
 import { markAtLogin, markNow } from './second-factor.js';
 import { callVerify, hostInfo, type Proof, type Verify } from './verify.js';
@@ -24,6 +24,10 @@ import { callVerify, hostInfo, type Proof, type Verify } from './verify.js';
 // The service allows so many checks of a number in a few seconds: a fast second try waits instead of failing.
 const LONGEST_PAUSE_SECONDS = 3;
 const LONGEST_INPUT = 64;
+const OUT_OF_TURN = Object.assign(new Error('A check of this number came too soon after another'), {
+  status: 429,
+  retryAfterSeconds: LONGEST_PAUSE_SECONDS,
+});
 
 /** The checking half of a strategy. */
 export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promise<Action> {
@@ -79,7 +83,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     });
     let judgement: PinVerification;
     try {
-      judgement = await ask(challenge, pin);
+      judgement = await ask(attempt, pin);
     } catch (thrown) {
       return unjudged(attempt, thrown, fields());
     }
@@ -98,12 +102,19 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   }
 
   // Narrowed: nothing but `verified === true` for the PIN id that was asked is a yes.
-  async function ask(challenge: Challenge, pin: string): Promise<PinVerification> {
+  async function ask({ challenge, payer }: Attempt, pin: string): Promise<PinVerification> {
+    // The service's own limit on checks of one number would give a real one away: it is kept to beforehand.
+    if (!(await counters.turnToCheck(payer))) throw OUT_OF_TURN;
     if (challenge.decoy) {
-      await pace.wait('check');
+      await pace.decoy('check');
       return { verified: false, pinId: '', reason: 'wrong_pin' };
     }
-    const request = () => timed('check', () => settings.client.verifyPin(challenge.pinId, pin));
+    const isTested = isTest(challenge, challenge.channel);
+    if (isTested) {
+      emit({ type: 'test_number.used', operation: 'check', ...fieldsOf(challenge, challenge.channel) });
+    }
+    const asked = isTested ? pace.test : pace.real;
+    const request = () => asked('check', async () => settings.client.verifyPin(challenge.pinId, pin));
     const judgement = await request().catch(async (thrown: unknown) => {
       const seconds = retryAfter(thrown) ?? LONGEST_PAUSE_SECONDS;
       if (!isServiceLimit(thrown) || seconds > LONGEST_PAUSE_SECONDS) throw thrown;
@@ -116,15 +127,8 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     return judgement;
   }
 
-  async function timed<T>(operation: Operation, request: () => Promise<T>): Promise<T> {
-    const started = performance.now();
-    const answer = await request();
-    pace.record(operation, performance.now() - started);
-    return answer;
-  }
-
   async function unjudged(attempt: Attempt, thrown: unknown, fields: Partial<EventFields>): Promise<Action> {
-    if (isUnknownPin(thrown)) return expired(attempt, fields);
+    if (isUnknownPin(thrown)) return rejected(attempt, 'expired', fields);
     const isLimit = isServiceLimit(thrown);
     const code = isLimit ? 'too_many_requests' : (codeOf(thrown) ?? 'ERR_SMS_OTP_SERVICE');
     emit({ type: 'pin.rejected', ...fields, code });
@@ -134,17 +138,20 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   }
 
   async function rejected(attempt: Attempt, reason: string, fields: Partial<EventFields>): Promise<Action> {
-    if (reason === 'expired') return expired(attempt, fields);
+    // A service that forgets or gives up a PIN earlier than we do does so with real ones only.
+    const isHidden = settings.canReceivePin !== undefined;
+    if (reason === 'expired' && !isHidden) return expired(attempt, fields);
     const { turn, challenge, attemptsUsed } = attempt;
     const attemptsRemaining = Math.max(0, challenge.attempts - attemptsUsed);
     // If a parallel request has used the challenge, its session may be gone, and a save would bring it back.
     const isUsed = (await counters.attemptsUsed(challenge.id)) === Number.POSITIVE_INFINITY;
-    if (reason === 'no_more_attempts' || attemptsRemaining === 0) {
+    if ((reason === 'no_more_attempts' && !isHidden) || attemptsRemaining === 0) {
       emit({ type: 'challenge.exhausted', ...fields, code: 'attempts_exhausted' });
       if (!isUsed) await challenges.remove(turn.req);
       return outcome(turn, 'attempts_exhausted', {});
     }
-    emit({ type: 'pin.rejected', ...fields, attemptsRemaining, code: 'pin_wrong' });
+    const code = reason === 'expired' ? 'pin_expired' : 'pin_wrong';
+    emit({ type: 'pin.rejected', ...fields, attemptsRemaining, code });
     if (!isUsed) await challenges.set(turn.req, { ...challenge, attemptsUsed });
     return outcome(turn, 'pin_wrong', { attemptsRemaining });
   }
@@ -171,6 +178,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
       ...(channel === 'email' && email !== undefined && { email }),
       ...(subject !== undefined && { subject }),
       channel,
+      ...(isTest(challenge, channel) && { test: true }),
       req: turn.req,
     };
     const { user, info } = await callVerify(verify, proof, settings.verifyTimeoutMs).catch(

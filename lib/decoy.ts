@@ -1,36 +1,122 @@
-/** How long the PIN service takes, remembered, so that an answer without the service takes as long as one with it. */
+/**
+ * How the PIN service's calls went of late, so that an answer without the service looks like one with it: as long as
+ * a recent one, and failed where they fail.
+ */
+
+import { asError } from './errors.js';
 
 /** What is asked of the service. */
 export type Operation = 'send' | 'resend' | 'check';
 
-/** Recent durations, and a wait that is drawn from them. */
+/** The service's recent ways. */
 export interface Pace {
-  record(operation: Operation, milliseconds: number): void;
-  /** Waits as long as one of the recent calls took. */
-  wait(operation: Operation): Promise<void>;
+  /**
+   * Asks the service and remembers how that went. While too little is known for a decoy to look like it, the answer is
+   * held back until a decoy's would come.
+   */
+  real<T>(operation: Operation, request: () => Promise<T>): Promise<T>;
+  /** Asks for a test number: that is no measure of the service, and takes a decoy's time where there are decoys. */
+  test<T>(operation: Operation, request: () => Promise<T>): Promise<T>;
+  /** Takes as long as a recent call took, and rejects with what the last one failed with, if it did just now. */
+  decoy(operation: Operation): Promise<void>;
 }
 
 const REMEMBERED = 64;
-// Before any real call is known: what a call over the Internet to a service that hands a message on usually takes.
-const USUAL_MS: Record<Operation, readonly [least: number, most: number]> = {
-  send: [400, 1500],
-  resend: [400, 1500],
-  check: [150, 600],
-};
+// With so many calls of its kind known, a drawn time says nothing; before, real answers are held back, too.
+const LEARNED = 16;
+// Before anything is known: longer than such a call over the Internet usually takes.
+const FIRST_MS: Record<Operation, number> = { send: 1500, resend: 1500, check: 600 };
+// How long a failure is taken for an outage that goes on.
+const OUTAGE_MS = 60_000;
 
-/** A memory of the last 64 durations of each operation. */
-export function createPace(): Pace {
+interface Failure {
+  error: Error;
+  tookMs: number;
+  at: number;
+}
+
+/**
+ * A memory of the last 64 calls of each operation.
+ *
+ * @param hasDecoys false where every answer comes from the service: nothing is remembered or held back
+ * @param isOutage whether an error says something about the service, and not about one number or PIN
+ */
+export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => boolean): Pace {
   const recent: Record<Operation, number[]> = { send: [], resend: [], check: [] };
-  return {
-    record(operation, milliseconds) {
-      recent[operation].push(milliseconds);
+  const failures = new Map<Operation, Failure>();
+
+  async function real<T>(operation: Operation, request: () => Promise<T>): Promise<T> {
+    const started = performance.now();
+    // Decided first: this call must not know more than a decoy that came at the same moment.
+    const heldMs = recent[operation].length < LEARNED ? unlearned(operation) : 0;
+    const outcome = await request().then(
+      (answer) => () => answer,
+      (thrown: unknown) => () => {
+        throw thrown;
+      },
+    );
+    const tookMs = performance.now() - started;
+    try {
+      const answer = outcome();
+      failures.delete(operation);
+      recent[operation].push(tookMs);
       if (recent[operation].length > REMEMBERED) recent[operation].shift();
-    },
-    wait(operation) {
-      const known = recent[operation];
-      const [least, most] = USUAL_MS[operation];
-      const drawn = known[Math.floor(Math.random() * known.length)] ?? least + Math.random() * (most - least);
-      return new Promise((resolve) => setTimeout(resolve, drawn));
-    },
-  };
+      await until(started + heldMs);
+      return answer;
+    } catch (thrown) {
+      const error = asError(thrown, 'The PIN service failed with something that is no Error');
+      if (isOutage(thrown)) failures.set(operation, { error, tookMs, at: Date.now() });
+      await until(started + heldMs);
+      throw thrown;
+    }
+  }
+
+  async function decoy(operation: Operation): Promise<void> {
+    const started = performance.now();
+    const failure = failures.get(operation);
+    const known = recent[operation];
+    if (failure !== undefined && Date.now() - failure.at < OUTAGE_MS) {
+      const tookMs = failure.tookMs * (0.95 + Math.random() / 10);
+      await until(started + Math.max(tookMs, known.length < LEARNED ? unlearned(operation) : 0));
+      throw failure.error;
+    }
+    await until(started + (known.length < LEARNED ? unlearned(operation) : drawn(known)));
+  }
+
+  // Longer than any call so far: real ones are held back as long, so the two cannot be told apart.
+  function unlearned(operation: Operation): number {
+    const known = [recent[operation], recent.send, recent.resend, recent.check].find(
+      ({ length }) => length > 0,
+    );
+    const longest = known === undefined ? FIRST_MS[operation] : Math.max(...known);
+    return longest * (1 + Math.random() / 4);
+  }
+
+  if (!hasDecoys) {
+    const straight = <T>(_operation: Operation, request: () => Promise<T>) => request();
+    return { real: straight, test: straight, decoy };
+  }
+  async function test<T>(operation: Operation, request: () => Promise<T>): Promise<T> {
+    await decoy(operation).catch(() => undefined);
+    return request();
+  }
+  return { real, test, decoy };
+}
+
+// One of the times, half of the draws from the newest eighth (the service has better and worse hours), moved at most
+// half way to its neighbour: no two draws are the same, as no two calls are.
+function drawn(known: readonly number[]): number {
+  const age = Math.floor(known.length * Math.random() ** 3);
+  const time = known[known.length - 1 - age] ?? 0;
+  const sorted = [...known].sort((a, b) => a - b);
+  const place = sorted.indexOf(time);
+  const neighbour = sorted[place + (Math.random() < 0.5 ? -1 : 1)] ?? time;
+  return time + ((neighbour - time) * Math.random()) / 2;
+}
+
+// Timers fire on whole milliseconds and a little late: the rest is waited for turn by turn.
+async function until(due: number): Promise<void> {
+  const left = due - performance.now();
+  if (left > 2) await new Promise((resolve) => setTimeout(resolve, left - 2));
+  while (performance.now() < due) await new Promise((resolve) => setImmediate(resolve));
 }

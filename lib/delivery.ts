@@ -6,7 +6,7 @@ import { type Challenge, maskedRecipient, newChallengeId } from './challenge.js'
 import { codeOf } from './errors.js';
 import type { Channel, SentPin } from './otp-client.js';
 import { isServiceLimit, isSurelyUndone, isUnknownPin, nonsense, type Parts, serviceError } from './parts.js';
-import { addressOf, fromHost, sendContext, type Target } from './recipient.js';
+import { addressOf, fromHost, isTest, sendContext, type Target } from './recipient.js';
 import { signedInAs } from './request.js';
 
 /** A visitor asked for a PIN as if for the first time: one of a moment ago will do. */
@@ -88,6 +88,7 @@ export function createDelivery(parts: Parts): Delivery {
       ...(grant.credit && { credit: grant.credit }),
       ...(sent.decoy && { decoy: true }),
       ...(payer.known && { known: true }),
+      ...(sent.test && { test: true }),
     });
   }
 
@@ -158,6 +159,7 @@ export function createDelivery(parts: Parts): Delivery {
   interface Delivered {
     pinId: string;
     decoy: boolean;
+    test: boolean;
   }
 
   /** Asks the host, then the service; the request's action instead of a PIN id where nothing was sent. */
@@ -172,23 +174,33 @@ export function createDelivery(parts: Parts): Delivery {
       return outcome(turn, 'not_now', {});
     }
     if (prepared === 'decoy') {
-      await pace.wait(operation);
       emit({ type: 'pin.not_sent', reason: 'cannot_receive', ...fields });
-      return { pinId: '', decoy: true };
+      return pace.decoy(operation).then(
+        () => ({ pinId: '', decoy: true, test: false }),
+        (thrown: unknown) => notSent(delivery, thrown),
+      );
     }
 
     const started = performance.now();
+    let durationMs = 0;
+    const timed = async () => {
+      try {
+        return await prepared();
+      } finally {
+        durationMs = performance.now() - started;
+      }
+    };
     let sent: SentPin;
     try {
-      sent = await prepared();
+      sent = await (isTest(target, channel) ? pace.test : pace.real)(operation, timed);
     } catch (thrown) {
-      return failed(delivery, thrown, performance.now() - started);
+      return failed(delivery, thrown, durationMs);
     }
-    const durationMs = performance.now() - started;
-    pace.record(operation, durationMs);
+    const test = isTest(target, channel) || sent?.test === true;
     if (sent?.sent === true && typeof sent.pinId === 'string' && sent.pinId !== '') {
-      emit({ type: challenge ? 'pin.resent' : 'pin.sent', ...fields, durationMs });
-      return { pinId: sent.pinId, decoy: false };
+      if (test) emit({ type: 'test_number.used', operation, ...fields, test });
+      else emit({ type: challenge ? 'pin.resent' : 'pin.sent', ...fields, durationMs });
+      return { pinId: sent.pinId, decoy: false, test };
     }
     if (sent?.sent !== false) throw nonsense(operation);
     emit({ type: 'pin.not_sent', reason: 'undeliverable', ...fields, durationMs, code: 'undeliverable' });
@@ -236,7 +248,8 @@ export function createDelivery(parts: Parts): Delivery {
     const to = addressOf(target, channel);
     if (to === undefined) throw parts.misconfigured(`there is no address for the channel '${channel}'`);
     const { applicationId } = settings;
-    return async () => client.sendPin({ channel, applicationId, messageId, to, ...placeholders });
+    const test = isTest(target, channel) && { test: true as const };
+    return async () => client.sendPin({ channel, applicationId, messageId, to, ...placeholders, ...test });
   }
 
   async function failed(delivery: Send, thrown: unknown, durationMs: number): Promise<Delivered | Action> {
@@ -250,6 +263,12 @@ export function createDelivery(parts: Parts): Delivery {
     const code = isLimit ? 'too_many_requests' : (codeOf(thrown) ?? 'ERR_SMS_OTP_SERVICE');
     const reason = isLimit ? 'service_limit' : 'error';
     emit({ type: 'pin.not_sent', reason, ...fieldsOf(target, channel), durationMs, code });
+    return notSent(delivery, thrown);
+  }
+
+  /** The answer for a send that failed, or for a decoy of one. */
+  async function notSent({ turn, grant, challenge }: Send, thrown: unknown): Promise<Delivered | Action> {
+    const isLimit = isServiceLimit(thrown);
     if (isLimit && settings.canReceivePin) return asIfSent(challenge);
     if (isSurelyUndone(thrown)) await counters.giveBack(grant.ticket, { keepCooldown: true });
     if (isLimit) return parts.serviceLimit(turn, thrown);
@@ -258,12 +277,12 @@ export function createDelivery(parts: Parts): Delivery {
 
   // Where nobody may learn who can get a PIN, one that was not sent looks like one that was.
   function asIfSent(challenge: Challenge | undefined): Delivered {
-    return { pinId: challenge?.pinId ?? '', decoy: challenge === undefined };
+    return { pinId: challenge?.pinId ?? '', decoy: challenge === undefined, test: false };
   }
 }
 
 function recipientOf(target: Target): Target {
-  const { phoneNumber, email, subject, country, maskedPhone, maskedEmail, channels } = target;
+  const { phoneNumber, email, subject, country, maskedPhone, maskedEmail, channels, test } = target;
   return {
     ...(phoneNumber !== undefined && { phoneNumber }),
     ...(email !== undefined && { email }),
@@ -271,6 +290,7 @@ function recipientOf(target: Target): Target {
     ...(country !== undefined && { country }),
     ...(maskedPhone !== undefined && { maskedPhone }),
     ...(maskedEmail !== undefined && { maskedEmail }),
+    ...(test && { test }),
     channels,
   };
 }

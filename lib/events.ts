@@ -15,6 +15,8 @@ export interface EventFields {
   country?: string;
   channel?: Channel;
   subject?: string;
+  /** True when the recipient is a test number. */
+  test?: true;
   /** How long the PIN service took, in milliseconds. */
   durationMs?: number;
   /** The outcome's code, or the error's. */
@@ -31,6 +33,8 @@ export type SmsOtpEvent = EventFields &
         type: 'pin.not_sent';
         reason: 'refused_by_host' | 'cannot_receive' | 'undeliverable' | 'service_limit' | 'error';
       }
+    /** Somebody asked for the PIN of a test number (nothing was sent), or typed one in. */
+    | { type: 'test_number.used'; operation: 'send' | 'resend' | 'check' }
     | { type: 'pin.verified' }
     | { type: 'pin.rejected'; attemptsRemaining?: number }
     | { type: 'challenge.exhausted' }

@@ -39,6 +39,8 @@ export type { RequestLike } from './request.js';
 export type { RequireSmsOtpOptions } from './second-factor.js';
 export { requireSmsOtp, SmsOtpRequiredError } from './second-factor.js';
 export { SmsOtpStrategy, SmsOtpStrategy as Strategy } from './strategy.js';
+export type { TestNumber, TestNumberEvent, TestNumbersOptions } from './test-numbers.js';
+export { withTestNumbers } from './test-numbers.js';
 export type { SqliteDatabase, SqliteStatement } from './trusted-browser-stores.js';
 export { memoryTrustedBrowsers, sqliteTrustedBrowsers } from './trusted-browser-stores.js';
 export type {

@@ -41,6 +41,8 @@ export interface SendContext<Req extends RequestLike = RequestLike> {
   email?: string;
   subject?: string;
   country?: CountryCode;
+  /** The number is a test number: nothing will be sent, so no score needs to be asked for. */
+  test?: true;
 }
 
 /** The message template: one for all channels, one for each, or chosen at each send. */
@@ -270,8 +272,8 @@ const LONGEST_PIN = 8;
 const SHORTEST_SECRET = 32;
 
 /** Stops with a sentence that names the class, the option, what was wrong and what to do. */
-function wrong(option: string, problem: string): never {
-  throw new TypeError(`SmsOtpStrategy: the option \`${option}\` ${problem}`);
+function wrong(option: string, problem: string, owner = 'SmsOtpStrategy'): never {
+  throw new TypeError(`${owner}: the option \`${option}\` ${problem}`);
 }
 
 /**
@@ -356,7 +358,12 @@ export function parseOptions<Req extends RequestLike>(options: SmsOtpStrategyOpt
 const LONGEST_TIMEOUT_MS = 300_000;
 
 /** Stops at a name that is not known, and guesses the one that was meant. */
-function checkKnown(key: string, known: readonly string[], holder: string): void {
+export function checkKnown(
+  key: string,
+  known: readonly string[],
+  holder: string,
+  owner = 'SmsOtpStrategy',
+): void {
   if (known.includes(key)) return;
   const [closest] = known
     .map((name) => ({ name, distance: editDistance(key.toLowerCase(), name.toLowerCase()) }))
@@ -365,7 +372,7 @@ function checkKnown(key: string, known: readonly string[], holder: string): void
     closest && closest.distance <= Math.max(2, key.length / 3)
       ? ` Did you mean \`${holder}${closest.name}\`?`
       : ` Known: ${known.join(', ')}.`;
-  throw new TypeError(`SmsOtpStrategy: there is no option \`${holder}${key}\`.${hint}`);
+  throw new TypeError(`${owner}: there is no option \`${holder}${key}\`.${hint}`);
 }
 
 function editDistance(a: string, b: string): number {
@@ -520,22 +527,29 @@ function parseBlockedTypes(given: Record<string, unknown>): Settings['blockedNum
   return { sms: new Set([...NEVER_PINNED, 'FIXED_LINE']), voice: new Set(NEVER_PINNED) };
 }
 
-function parsePin(pin: unknown): RegExp {
+/**
+ * The shape of a template's PINs, as a pattern that a whole PIN matches.
+ *
+ * @param owner whose option `pin` it is, for the message of what is thrown
+ */
+export function parsePin(pin: unknown, owner?: string): RegExp {
   if (pin !== undefined && (typeof pin !== 'object' || pin === null))
-    wrong('pin', 'must be an object { length, type }.');
+    wrong('pin', 'must be an object { length, type }.', owner);
   const given: Record<string, unknown> = { ...pin };
-  for (const key of Object.keys(given)) checkKnown(key, ['length', 'type'], 'pin.');
+  for (const key of Object.keys(given)) checkKnown(key, ['length', 'type'], 'pin.', owner);
   const { length = 6, type = 'NUMERIC' } = given;
   if (typeof type !== 'string' || !isPinType(type))
     wrong(
       'pin',
       `has the type ${JSON.stringify(type)}, which is none of ${Object.keys(PIN_TYPES).join(', ')}.`,
+      owner,
     );
   const { characters, least } = PIN_TYPES[type];
   if (typeof length !== 'number' || !Number.isInteger(length) || length < least || length > LONGEST_PIN) {
     wrong(
       'pin',
       `must have a length from ${least} to ${LONGEST_PIN} for ${type}: a shorter PIN has under 20 random bits and can be guessed.`,
+      owner,
     );
   }
   return new RegExp(`^[${characters}]{${length}}$`);

@@ -17,6 +17,11 @@ export interface SendPinRequest {
   to: string;
   /** Values for the template's own placeholders, by name without braces. */
   placeholders?: Record<string, string>;
+  /**
+   * The caller took `to` for a test number, because {@link OtpClient.isTestNumber} said so: the message must not leave.
+   * Never set for a client without that method.
+   */
+  test?: true;
 }
 
 /** What may change when the same PIN is sent once more. */
@@ -33,6 +38,8 @@ export interface SentPin {
   pinId: string;
   /** False when the service says that it sent nothing, for instance to a number that cannot be reached. */
   sent: boolean;
+  /** True when it is a test number's: nothing left, and the PIN is a fixed one. */
+  test?: boolean;
 }
 
 /** The service's judgement of a typed PIN. A wrong PIN is a result; only what the system did wrong is thrown. */
@@ -62,4 +69,10 @@ export interface OtpClient {
   resendPin(pinId: string, request?: ResendPinRequest): Promise<SentPin>;
   /** Asks whether `pin` is the PIN that was sent under `pinId`. */
   verifyPin(pinId: string, pin: string): Promise<PinVerification>;
+  /**
+   * Whether a phone number (E.164 with its `+`) is a test number at this moment: one that the operator named, with a
+   * fixed PIN, for which nothing is sent. The strategy then serves it from whatever country it seems to be, counts it
+   * against no budget of money, and tells the verify callback. `withTestNumbers` gives a client this method.
+   */
+  isTestNumber?(phoneNumber: string): boolean;
 }

@@ -8,7 +8,7 @@ import { codeOf, SmsOtpError, settled } from './errors.js';
 import type { EventBody, EventFields, SmsOtpEvent } from './events.js';
 import type { Settings } from './options.js';
 import type { Channel } from './otp-client.js';
-import { addressOf, createRecipients, fromHost, type Recipients, type Target } from './recipient.js';
+import { addressOf, createRecipients, fromHost, isTest, type Recipients, type Target } from './recipient.js';
 import { clientAddress, property, type RequestLike } from './request.js';
 
 /** The parts of one strategy. */
@@ -37,6 +37,7 @@ export function createParts(settings: Settings): Parts {
   const counters = createCounters({
     ...settings,
     countsTypedNumbers: settings.subject !== undefined,
+    spacesChecks: settings.canReceivePin !== undefined,
     onNear: (budget, percent) => emit({ type: 'budget.near', budget, percent }),
   });
   const outcome = createOutcome(settings.messages, emit);
@@ -50,7 +51,10 @@ export function createParts(settings: Settings): Parts {
     counters,
     challenges: createChallenges(settings.challenges, name, settings.storeTimeoutMs),
     recipients: createRecipients(settings),
-    pace: createPace(),
+    pace: createPace(
+      settings.canReceivePin !== undefined,
+      (thrown) => !isServiceLimit(thrown) && !isUnknownPin(thrown),
+    ),
     outcome,
     emit,
     fieldsOf,
@@ -79,6 +83,7 @@ export function createParts(settings: Settings): Parts {
       recipientHash: counters.hash(recipient),
       ...(target.country !== undefined && channel !== 'email' && { country: target.country }),
       ...(target.subject !== undefined && { subject: target.subject }),
+      ...(isTest(target, channel) && { test: true }),
     };
   }
 
@@ -90,6 +95,7 @@ export function createParts(settings: Settings): Parts {
       client: countsClients ? clientOf(req) : undefined,
       // Asked once for a challenge: a login is counted where its PIN was.
       known: 'id' in target ? target.known === true : await isKnown(req, target),
+      test: isTest(target, channel),
     };
   }
 

@@ -38,6 +38,8 @@ export interface PhoneNumber {
   country: CountryCode;
   type: NumberType | undefined;
   masked: string;
+  /** A test number of the host's: nothing will be sent to it. */
+  test?: true;
 }
 
 /** What somebody typed into a field for a phone number. */
@@ -56,8 +58,13 @@ const SEPARATORS = /[\p{Zs}\p{Pd}()./]/gu;
  *
  * @param typed what the form field held
  * @param defaultCountry the country of a number without country code; without it only `+` numbers are read
+ * @param isTestNumber whether an E.164 number is one of the host's test numbers, which may lie in no known range
  */
-export function readPhoneNumber(typed: unknown, defaultCountry: CountryCode | undefined): PhoneReading {
+export function readPhoneNumber(
+  typed: unknown,
+  defaultCountry: CountryCode | undefined,
+  isTestNumber: (phoneNumber: string) => boolean = () => false,
+): PhoneReading {
   if (typed === undefined || typed === null) return 'missing';
   if (typeof typed !== 'string' || typed.length > LONGEST_INPUT) return 'invalid';
   const compact = plainDigits(typed).replace(DIRECTION_MARKS, '').replace(SEPARATORS, '');
@@ -67,12 +74,17 @@ export function readPhoneNumber(typed: unknown, defaultCountry: CountryCode | un
     ...(defaultCountry === undefined ? {} : { defaultCountry }),
     extract: false,
   });
-  if (parsed?.country === undefined || parsed.ext !== undefined || !parsed.isPossible()) return 'invalid';
+  if (parsed === undefined || parsed.ext !== undefined || !parsed.isPossible()) return 'invalid';
+  const isTest = isTestNumber(parsed.number);
+  // Numbers kept for fiction are in no range that tells the countries of one calling code apart; its main one is first.
+  const country = parsed.country ?? (isTest ? parsed.getPossibleCountries()[0] : undefined);
+  if (country === undefined) return 'invalid';
   return {
     phoneNumber: parsed.number,
-    country: parsed.country,
+    country,
     type: parsed.getType(),
     masked: `+${parsed.countryCallingCode} ${maskedEnd(parsed.number)}`,
+    ...(isTest && { test: true }),
   };
 }
 

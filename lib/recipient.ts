@@ -16,6 +16,8 @@ export interface Target {
   maskedPhone?: string;
   maskedEmail?: string;
   channels: Channel[];
+  /** The number is a test number of the host's. */
+  test?: true;
 }
 
 /** Why there is no recipient. */
@@ -47,6 +49,11 @@ export function addressOf(
   return channel === 'email' ? target.email : target.phoneNumber;
 }
 
+/** Whether a PIN by this channel is a test number's: nothing is sent, and its PIN is a fixed one. */
+export function isTest({ test }: { test?: true }, channel: Channel): boolean {
+  return test === true && channel !== 'email';
+}
+
 /** What the host's callbacks are told about a send. */
 export function sendContext(req: RequestLike, target: Target, channel: Channel): SendContext {
   const { phoneNumber, email, subject, country } = target;
@@ -57,6 +64,7 @@ export function sendContext(req: RequestLike, target: Target, channel: Channel):
     ...(channel !== 'email' && country !== undefined && { country }),
     ...(channel === 'email' && email !== undefined && { email }),
     ...(subject !== undefined && { subject }),
+    ...(isTest(target, channel) && { test: true }),
   };
 }
 
@@ -73,7 +81,7 @@ const NOBODY: NoTarget = { code: 'recipient_missing', details: {} };
 
 /** The rules of one strategy. */
 export function createRecipients(settings: Settings): Recipients {
-  const { recipient, subject, signedIn } = settings;
+  const { recipient, subject, signedIn, client } = settings;
   return { isTypedByStranger: !recipient && !subject, resolve, isStillTheirs, firstChannels };
 
   async function resolve(req: RequestLike): Promise<Target | NoTarget> {
@@ -85,7 +93,7 @@ export function createRecipients(settings: Settings): Recipients {
   }
 
   function typed(req: RequestLike, user: string | undefined): Target | NoTarget {
-    const number = readPhoneNumber(bodyField(req, settings.phoneField), settings.defaultCountry);
+    const number = readNumber(bodyField(req, settings.phoneField));
     if (number === 'missing') return { code: 'phone_missing', details: {} };
     if (number === 'invalid') return { code: 'phone_invalid', details: {} };
     const target: Target = {
@@ -93,6 +101,7 @@ export function createRecipients(settings: Settings): Recipients {
       country: number.country,
       maskedPhone: user === undefined ? number.masked : maskedEnd(number.phoneNumber),
       ...(user !== undefined && { subject: user }),
+      ...(number.test && { test: true }),
       channels: settings.channels.filter((channel) => isTypeServed(number, channel)),
     };
     const isServed = isCountryServed(number) && firstChannels(target).length > 0;
@@ -106,13 +115,14 @@ export function createRecipients(settings: Settings): Recipients {
       email,
       subject: user,
     }: Record<string, unknown> = typeof found === 'object' ? { ...found } : {};
-    const number = readPhoneNumber(phoneNumber, settings.defaultCountry);
+    const number = readNumber(phoneNumber);
     const phone = typeof number === 'object' && isCountryServed(number) ? number : undefined;
     const address = readEmail(email);
     const target: Target = {
       subject: requireSubject(user, 'recipient'),
       ...(phone && { phoneNumber: phone.phoneNumber, country: phone.country }),
       ...(phone && { maskedPhone: maskedEnd(phone.phoneNumber) }),
+      ...(phone?.test && { test: true }),
       ...(address !== undefined && { email: address, maskedEmail: maskedEmail(address) }),
       channels: settings.channels.filter((channel) =>
         channel === 'email' ? address !== undefined : phone !== undefined && isTypeServed(phone, channel),
@@ -121,12 +131,19 @@ export function createRecipients(settings: Settings): Recipients {
     return firstChannels(target).length > 0 ? target : NOBODY;
   }
 
+  // Only the host's own list makes a test number; nothing that a request says does.
+  function readNumber(given: unknown) {
+    return readPhoneNumber(given, settings.defaultCountry, (found) => client.isTestNumber?.(found) === true);
+  }
+
   function isCountryServed(number: PhoneNumber): boolean {
-    return settings.countries === 'all' || settings.countries.has(number.country);
+    return number.test || settings.countries === 'all' || settings.countries.has(number.country);
   }
 
   function isTypeServed(number: PhoneNumber, channel: Channel): boolean {
-    if (number.type === undefined || channel === 'email') return false;
+    if (channel === 'email') return false;
+    if (number.test) return true;
+    if (number.type === undefined) return false;
     return !settings.blockedNumberTypes[channel].has(number.type);
   }
 

@@ -13,6 +13,8 @@ export interface Proof<Req extends RequestLike = RequestLike> {
   /** The host's user id, where `recipient` or `subject` named one at the issue. */
   subject?: string;
   channel: Channel;
+  /** True for a test number, whose PIN is a fixed one that was sent to nobody: it should open no more than a demo account. */
+  test?: true;
   req: Req;
 }
 
