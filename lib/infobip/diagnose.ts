@@ -155,7 +155,7 @@ function finding(code: FindingCode, message: string): Finding {
   return { code, severity, message, mend };
 }
 
-/** Infobip documents 404 for an unknown id, and has answered 400. */
+/** Documented is 404; an id that cannot be one may be called a bad request. */
 function isMissing(error: unknown): boolean {
   return error instanceof InfobipError && (error.status === 404 || error.status === 400);
 }

@@ -102,28 +102,32 @@ export function errorOf(outcome: Outcome, { operation, secrets, sent }: FailedCa
   const { status, headers = {} } = outcome;
   const told = 'body' in outcome ? readEnvelope(outcome.body, hide) : {};
   const requestId = headers['x-request-id'];
-  const retryAfterSeconds = readRetryAfter(headers);
   const code = codeFor(outcome);
-  return new InfobipError(`${operation} failed: ${sentenceFor(outcome, told)} ${ADVICE[code]}`, {
+  const cause =
+    'cause' in outcome && outcome.cause !== undefined ? safeCause(outcome.cause, hide) : undefined;
+  const sentence = sentenceFor(outcome, told, codeOf(cause));
+  return new InfobipError(`${operation} failed: ${sentence} ${ADVICE[code]}`, {
     code,
     status,
     requestId: isString(requestId) ? cut(hide(requestId)) : undefined,
-    retryAfterSeconds,
+    retryAfterSeconds: readRetryAfter(headers),
     serviceMessageId: told.serviceMessageId,
     violations: told.violations,
-    cause: 'cause' in outcome && outcome.cause !== undefined ? safeCause(outcome.cause, hide) : undefined,
+    cause,
     sent: sent === 'unknown' && isSurelyNotSent(outcome) ? false : sent,
   });
 }
 
-function codeFor({ status, ...outcome }: Outcome): InfobipErrorCode {
+function codeFor(outcome: Outcome): InfobipErrorCode {
+  const { status } = outcome;
   if (status !== undefined && status >= 400) {
     return CODES[status] ?? (status < 500 ? 'ERR_INFOBIP_BAD_REQUEST' : 'ERR_INFOBIP_UNAVAILABLE');
   }
   if ('failure' in outcome && outcome.failure === 'timeout') {
     return 'ERR_INFOBIP_TIMEOUT';
   }
-  return status === undefined ? 'ERR_INFOBIP_UNREACHABLE' : 'ERR_INFOBIP_UNEXPECTED_RESPONSE';
+  const isSilent = 'failure' in outcome && outcome.failure === 'connection' && status === undefined;
+  return isSilent ? 'ERR_INFOBIP_UNREACHABLE' : 'ERR_INFOBIP_UNEXPECTED_RESPONSE';
 }
 
 /** Certain is only what never left, and what the service refuses before it does anything. */
@@ -133,10 +137,9 @@ function isSurelyNotSent(outcome: Outcome): boolean {
     : [400, 401, 403, 404, 429].includes(outcome.status);
 }
 
-function sentenceFor(outcome: Outcome, told: Told): string {
+function sentenceFor(outcome: Outcome, told: Told, why: string | undefined): string {
   const { status } = outcome;
   if ('failure' in outcome && (status === undefined || status < 400)) {
-    const why = codeOf(outcome.cause);
     return `${whatFailed(outcome)}${why === undefined ? '' : ` (${why})`}.`;
   }
   const words = [told.serviceMessageId, told.text].filter(isString);
@@ -145,8 +148,8 @@ function sentenceFor(outcome: Outcome, told: Told): string {
 }
 
 function whatFailed({ failure, left, status }: Failure): string {
-  if (failure === 'too_large') {
-    return 'the answer has no end';
+  if (failure === 'too_large' || failure === 'not_http') {
+    return failure === 'too_large' ? 'the answer has no end' : 'the answer is not HTTP';
   }
   if (failure === 'timeout') {
     return left ? 'no whole answer in time' : 'no connection in time';
@@ -212,22 +215,24 @@ export function parseJson(text: string): unknown {
 /** Seconds, or an HTTP date. */
 function readRetryAfter(headers: AnswerHeaders): number | undefined {
   const value = headers['retry-after'];
-  if (!isString(value) || value.trim() === '') {
+  if (!isString(value) || !/^\d{1,9}$|GMT$/.test(value)) {
     return undefined;
   }
-  const seconds = /^\d+$/.test(value.trim()) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.max(0, Math.ceil(seconds)) : undefined;
+  const seconds = value.endsWith('GMT') ? (Date.parse(value) - Date.now()) / 1000 : Number(value);
+  return Number.isNaN(seconds) ? undefined : Math.max(0, Math.ceil(seconds));
 }
 
 /** A copy of the cause without what libraries hang on theirs: headers, bodies, raw bytes of the answer. */
 function safeCause(cause: unknown, hide: (text: string) => string, depth = 0): Error {
   const given = cause instanceof Error ? cause : new Error(String(cause));
   const inner = given.cause !== undefined && depth < 3 ? safeCause(given.cause, hide, depth + 1) : undefined;
-  const copy = new Error(cut(hide(given.message)), inner === undefined ? undefined : { cause: inner });
-  copy.name = given.name;
-  copy.stack = hide(given.stack ?? '');
   const code = codeOf(given);
-  return code === undefined ? copy : Object.assign(copy, { code });
+  // Of several addresses that all failed, Node gives one error without a message.
+  const message = given.message === '' ? (code ?? '') : given.message;
+  const copy = new Error(cut(hide(message)), inner === undefined ? undefined : { cause: inner });
+  copy.name = hide(given.name);
+  copy.stack = hide(given.stack ?? '');
+  return code === undefined ? copy : Object.assign(copy, { code: hide(code) });
 }
 
 /** Replaces secrets in a text, in any case and also where they were escaped for a URL or in JSON. */

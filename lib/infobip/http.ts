@@ -22,7 +22,7 @@ export interface Answer {
 
 /** No whole answer. `status` and `headers` are there when the answer broke off after them. */
 export interface Failure {
-  failure: 'timeout' | 'connection' | 'too_large';
+  failure: 'timeout' | 'connection' | 'not_http' | 'too_large';
   /** False when nothing of the request can have reached the service. */
   left: boolean;
   status?: number;
@@ -75,6 +75,8 @@ export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: Tra
       connect: { timeout: Math.min(timeoutMs, 10_000) },
     });
 
+  let closing: Promise<void> | undefined;
+
   return {
     exchange({ method, path, headers, body }, signal) {
       return new Promise((resolve, reject) => {
@@ -103,7 +105,8 @@ export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: Tra
     },
     async close() {
       if (dispatcher === undefined) {
-        await connections.close();
+        closing ??= connections.close();
+        await closing;
       }
     },
   };
@@ -173,7 +176,10 @@ class AnswerListener implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: unknown, cause: unknown): void {
-    this.#fail(TIMEOUT_CODES.has(codeOf(cause) ?? '') ? 'timeout' : 'connection', cause);
+    const code = codeOf(cause) ?? '';
+    const name = cause instanceof Error ? cause.name : '';
+    const isNonsense = name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW';
+    this.#fail(TIMEOUT_CODES.has(code) ? 'timeout' : isNonsense ? 'not_http' : 'connection', cause);
   }
 
   readonly #onAbort = (): void => {

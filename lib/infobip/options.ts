@@ -1,7 +1,7 @@
 import { CREDENTIAL_OPTIONS, type Credentials, checkCredentials } from './auth.js';
 import { misuse } from './errors.js';
 import type { Dispatcher } from './http.js';
-import { isString } from './shapes.js';
+import { isRecord, isString } from './shapes.js';
 
 /** What may be said of a client besides its address and its credentials. */
 export interface ClientSettings {
@@ -9,7 +9,10 @@ export interface ClientSettings {
   timeoutMs?: number;
   /** Default: `passport-sms-otp/<version> (node)`. */
   userAgent?: string;
-  /** An undici dispatcher instead of connections of our own: a proxy, a mock. Whoever made it closes it. */
+  /**
+   * An undici dispatcher instead of connections of our own: a proxy, a mock. Whoever made it closes it, and sees
+   * to it that it does not send twice.
+   */
   dispatcher?: Dispatcher;
 }
 
@@ -57,15 +60,16 @@ export function assertOptions(
   subject: string,
   label = (option: string): string => `option "${option}"`,
 ): asserts options is Infobip2faClientOptions {
-  const given: Readonly<Record<string, unknown>> = { ...options };
-  const known = [...SETTINGS, ...CREDENTIAL_OPTIONS.flat()];
-  for (const option of Object.keys(given)) {
-    if (!known.includes(option)) {
-      const near = known.find((name) => distance(name.toLowerCase(), option.toLowerCase()) <= 2);
-      const advice = near === undefined ? `Known are ${known.join(', ')}.` : `Did you mean "${near}"?`;
-      throw misuse(subject, `option "${option}" is not known. ${advice}`);
-    }
+  if (!isRecord(options)) {
+    throw misuse(subject, 'the options must be an object, for instance { baseUrl, apiKey }.');
   }
+  const given: Readonly<Record<string, unknown>> = options;
+  refuseUnknown(
+    given,
+    [...SETTINGS, ...CREDENTIAL_OPTIONS.flat()],
+    subject,
+    (option) => `option "${option}"`,
+  );
   checkBaseUrl(given.baseUrl, label('baseUrl'), subject);
   checkCredentials(given, label, subject);
   const { timeoutMs = 1, userAgent = 'none', dispatcher } = given;
@@ -107,6 +111,22 @@ function checkBaseUrl(value: unknown, label: string, subject: string): void {
 /** URL has brought every way of writing an IPv4 address into four numbers. */
 function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+/** Throws a TypeError for a key that is none of the known ones, and names the one that was probably meant. */
+export function refuseUnknown(
+  given: object,
+  known: readonly string[],
+  subject: string,
+  label: (key: string) => string,
+): void {
+  for (const key of Object.keys(given)) {
+    if (!known.includes(key)) {
+      const near = known.find((name) => distance(name.toLowerCase(), key.toLowerCase()) <= 2);
+      const advice = near === undefined ? `Known are ${known.join(', ')}.` : `Did you mean "${near}"?`;
+      throw misuse(subject, `${label(key)} is not known. ${advice}`);
+    }
+  }
 }
 
 /** How many letters must be added, dropped or changed to make one word of the other. */

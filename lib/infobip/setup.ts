@@ -1,5 +1,6 @@
 import type { Infobip2faClient } from './client.js';
 import { misuse } from './errors.js';
+import { refuseUnknown } from './options.js';
 import {
   type Application,
   type ApplicationConfiguration,
@@ -90,12 +91,40 @@ const OUR_CONFIGURATION = {
   sendPinPerPhoneNumberLimit: '10/1d',
 } as const;
 
+/** What a plan may consist of. */
+const PLAN_FIELDS = {
+  applicationName: [],
+  configuration: [
+    'pinAttempts',
+    'allowMultiplePinVerifications',
+    'pinTimeToLive',
+    'verifyPinLimit',
+    'sendPinPerApplicationLimit',
+    'sendPinPerPhoneNumberLimit',
+  ],
+  pin: ['length', 'type'],
+  sms: ['text', 'senderId', 'regional'],
+  voice: ['text', 'senderId', 'language', 'voiceName', 'speechRate', 'repeatDTMF'],
+  email: ['emailTemplateId', 'from', 'landingPageId'],
+} as const satisfies {
+  [Part in keyof SetUpPlan]-?: readonly (string & keyof NonNullable<SetUpPlan[Part]>)[];
+};
+
 /**
  * Finds the planned application by its name and its templates by their texts, makes what is missing, and brings
  * back what has drifted. Doing it again changes nothing. What the plan does not speak of stays as it is: an
- * application that somebody disabled stays disabled.
+ * application that somebody disabled stays disabled. Infobip keeps no names unique: two processes that set up at
+ * the same moment may make two applications, of which the first is found from then on.
  */
 export async function setUp2fa(client: SetUpClient, plan: SetUpPlan = {}): Promise<SetUp> {
+  refuseUnknown(plan, Object.keys(PLAN_FIELDS), 'setUp2fa', (part) => part);
+  const parts: Readonly<Record<string, unknown>> = { ...plan };
+  for (const [part, fields] of Object.entries(PLAN_FIELDS)) {
+    const given = parts[part];
+    if (isRecord(given)) {
+      refuseUnknown(given, fields, 'setUp2fa', (field) => `${part}.${field}`);
+    }
+  }
   const templates = plannedTemplates(plan);
   const configuration = plannedConfiguration(plan);
   const name = plan.applicationName ?? OUR_APPLICATION;
@@ -196,7 +225,7 @@ async function updateTemplate(
 function isSameTemplate(template: MessageTemplate, wanted: PlannedTemplate['wanted']): boolean {
   return 'emailTemplateId' in wanted
     ? template.emailTemplateId === wanted.emailTemplateId
-    : template.emailTemplateId === undefined && template.messageText === wanted.messageText;
+    : template.messageText === wanted.messageText;
 }
 
 /** Whether all that is wanted is there, whatever else is. */
@@ -208,14 +237,15 @@ function holds(found: unknown, wanted: unknown): boolean {
 }
 
 function plannedConfiguration({ configuration = {} }: SetUpPlan): ApplicationConfiguration {
-  for (const [option, value] of Object.entries(configuration)) {
-    const isReadable = isString(value) && parseLimit(value)?.isRate === option.endsWith('Limit');
-    if (option !== 'pinAttempts' && option !== 'allowMultiplePinVerifications' && !isReadable) {
-      const example = option.endsWith('Limit') ? '10/1d' : '10m';
+  const given = Object.entries(configuration).filter(([, value]) => value !== undefined);
+  for (const [option, value] of given) {
+    const isRate = option.endsWith('Limit');
+    if (isString(value) && parseLimit(value)?.isRate !== isRate) {
+      const example = isRate ? '10/1d' : '10m';
       throw misuse('setUp2fa', `configuration.${option} is not readable. Write it like ${example}.`);
     }
   }
-  return { ...OUR_CONFIGURATION, ...configuration };
+  return { ...OUR_CONFIGURATION, ...Object.fromEntries(given) };
 }
 
 /** The part of the wanted configuration that an application does not have. */
