@@ -48,6 +48,16 @@ export function openDatabase(folder: string): Database {
   }
 }
 
+/** Whether the file can be read. */
+export function answers(database: Database): boolean {
+  try {
+    database.prepare('SELECT id FROM sessions LIMIT 1').get();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Deletes sessions and counters whose time is over. */
 export function sweep(database: Database, now = Date.now()): void {
   database.prepare('DELETE FROM sessions WHERE expires_at <= ?').run(now);

@@ -1,20 +1,10 @@
 import { Passport } from 'passport';
-import {
-  type CountryCode,
-  type OtpClient,
-  type SmsOtpAuthenticateOptions,
-  SmsOtpStrategy,
-} from 'passport-sms-otp';
+import { type CountryCode, type OtpClient, SmsOtpStrategy } from 'passport-sms-otp';
 import type { Logger } from 'pino';
 import type { Database } from './database.js';
 import { limitersIn } from './limiters.js';
 import { sentenceFor } from './messages.js';
 import type { Users } from './users.js';
-
-declare module 'passport' {
-  // `passport.authenticate` takes the strategy's options beside its own.
-  interface AuthenticateOptions extends SmsOtpAuthenticateOptions {}
-}
 
 export interface PinService {
   client: OtpClient;

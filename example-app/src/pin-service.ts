@@ -1,4 +1,4 @@
-import { Infobip2faClient, InfobipError, setUp2fa } from 'passport-sms-otp/infobip';
+import { diagnose2fa, Infobip2faClient, InfobipError, setUp2fa } from 'passport-sms-otp/infobip';
 import { type Simulator, startSimulator } from 'passport-sms-otp/simulator';
 import type { Logger } from 'pino';
 import type { PinService } from './login.js';
@@ -10,9 +10,6 @@ export interface ConnectedPinService extends PinService {
   phone: string | undefined;
   close(): Promise<void>;
 }
-
-/** The PINs that the strategy expects, unless it is told otherwise. */
-const pinShape = { pinType: 'NUMERIC', pinLength: 6 } as const;
 
 /**
  * Connects to Infobip as the settings say, or to a simulator in this process, and sees that the application and
@@ -80,65 +77,53 @@ type Ids = Pick<PinService, 'applicationId' | 'messageId'>;
 /** The steps of Infobip's tutorial, each done only where it has not been done: an application, a template. */
 async function setUp(
   client: Infobip2faClient,
-  given: { applicationId?: string | undefined; messageId?: string | undefined },
+  { applicationId, messageId }: Partial<InfobipSettings>,
   text: string,
   log: Logger,
 ): Promise<Ids> {
   try {
     const ids =
-      given.applicationId === undefined
+      applicationId === undefined
         ? await setUp2fa(client, { applicationName: 'Skerry', sms: { text } })
-        : await useApplication(client, given.applicationId, given.messageId, text);
-    const { applicationId, messageId } = ids;
-    log.info({ applicationId, messageId }, 'PINs are made by this application and sent with this template');
-    return { applicationId, messageId };
+        : { applicationId, messageId: messageId ?? (await templateIn(client, applicationId, text)) };
+    if (messageId !== undefined) await inspect(client, ids, log);
+    log.info(ids, 'PINs are made by this application and sent with this template');
+    return ids;
   } catch (error) {
-    throw error instanceof InfobipError ? new StartupError(sentenceFor(error, given)) : error;
+    if (!(error instanceof InfobipError)) throw error;
+    // Nothing found, and nothing was named: what answers there is not the service.
+    const isElsewhere = error.code === 'ERR_INFOBIP_NOT_FOUND' && applicationId === undefined;
+    const setting = isElsewhere ? 'INFOBIP_BASE_URL' : settingBehind(error.code);
+    throw new StartupError(`${setting} cannot be used: ${error.message}`);
   }
 }
 
-async function useApplication(
+/** Finds our template in an application that somebody else made, or makes it there. */
+async function templateIn(
   client: Infobip2faClient,
   applicationId: string,
-  messageId: string | undefined,
-  text: string,
-): Promise<Ids> {
-  if (messageId === undefined) {
-    const templates = await client.listMessageTemplates(applicationId);
-    const template =
-      templates.find(({ messageText }) => messageText === text) ??
-      (await client.createMessageTemplate(applicationId, { messageText: text, ...pinShape }));
-    return { applicationId, messageId: template.messageId };
-  }
-
-  const { pinLength, pinType } = await client.getMessageTemplate(applicationId, messageId);
-  if (pinLength !== pinShape.pinLength || pinType !== pinShape.pinType) {
-    throw new StartupError(
-      `INFOBIP_MESSAGE_ID names a template whose PINs are ${pinType} of length ${pinLength}, and this site reads ` +
-        `${pinShape.pinType} of length ${pinShape.pinLength}: name another template, or none to have one made.`,
-    );
-  }
-  return { applicationId, messageId };
+  messageText: string,
+): Promise<string> {
+  const templates = await client.listMessageTemplates(applicationId);
+  const template =
+    templates.find((candidate) => candidate.messageText === messageText) ??
+    (await client.createMessageTemplate(applicationId, { messageText, pinType: 'NUMERIC', pinLength: 6 }));
+  return template.messageId;
 }
 
-/** What is wrong with the settings, judged by what the service said to them. */
-function sentenceFor(error: InfobipError, given: { applicationId?: string | undefined }): string {
-  const said = error.message.replace(/\.$/, '');
-  switch (error.code) {
-    case 'ERR_INFOBIP_UNAUTHORIZED':
-      return 'INFOBIP_API_KEY is refused by the service: copy a valid key of the account that INFOBIP_BASE_URL belongs to.';
-    case 'ERR_INFOBIP_FORBIDDEN':
-      return 'INFOBIP_API_KEY is not allowed to look after applications and templates: give it the scope 2fa:manage.';
-    case 'ERR_INFOBIP_NOT_FOUND':
-    case 'ERR_INFOBIP_BAD_REQUEST':
-      return given.applicationId === undefined
-        ? `INFOBIP_BASE_URL leads to something that is not Infobip's 2FA service (${said}): copy the address from your account.`
-        : `INFOBIP_APPLICATION_ID or INFOBIP_MESSAGE_ID is not known to the service (${said}): correct the ids, or set none to have them made.`;
-    case 'ERR_INFOBIP_UNREACHABLE':
-    case 'ERR_INFOBIP_TIMEOUT':
-    case 'ERR_INFOBIP_UNEXPECTED_RESPONSE':
-      return `INFOBIP_BASE_URL does not answer as Infobip does (${said}): copy the address from your account, and check the network.`;
-    default:
-      return `Infobip's 2FA service cannot be used now (${said}): try again in a minute.`;
+/** Looks at what somebody else has set up, and does not start with what cannot work or is not safe. */
+async function inspect(client: Infobip2faClient, ids: Ids, log: Logger): Promise<void> {
+  for (const { code, severity, message, mend } of await diagnose2fa(client, ids)) {
+    if (severity === 'error')
+      throw new StartupError(`${settingBehind(code)} cannot be used: ${message} ${mend}`);
+    if (severity === 'warning') log.warn({ finding: code }, `${message} ${mend}`);
   }
+}
+
+/** Which setting to look at for an error of the client or a finding of `diagnose2fa`. */
+function settingBehind(code: string): string {
+  if (/unauthorized|forbidden|key|scope/i.test(code)) return 'INFOBIP_API_KEY';
+  if (/template|pin_/.test(code)) return 'INFOBIP_MESSAGE_ID';
+  if (/application|not_found/i.test(code)) return 'INFOBIP_APPLICATION_ID';
+  return 'INFOBIP_BASE_URL';
 }

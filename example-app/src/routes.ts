@@ -40,10 +40,7 @@ export function routes({ passport, countries }: RouteOptions): Router {
 
   router
     .route('/account')
-    .get(signedInOnly, (req, res) => {
-      const since = req.user?.createdAt.toLocaleDateString('en-GB', { dateStyle: 'long' });
-      show(req, res, 200, 'account', { since });
-    })
+    .get(signedInOnly, (req, res) => show(req, res, 200, 'account'))
     .all(onlyMethod('GET'));
 
   router

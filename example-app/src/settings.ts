@@ -52,9 +52,6 @@ const webAddress = (name: string, sentence: string) =>
     })
     .optional();
 
-// Whether there is a country of this code is for the strategy to say.
-const countryCode = z.custom<CountryCode>((text) => typeof text === 'string' && /^[A-Z]{2}$/.test(text));
-
 const environment = z
   .object({
     NODE_ENV: z.string().optional(),
@@ -88,18 +85,20 @@ const environment = z
       .optional(),
     SMS_COUNTRIES: z
       .string()
-      .transform((text) =>
-        text
+      .transform((text, context): CountryCode[] | 'all' => {
+        const codes = text
           .toUpperCase()
           .split(/[\s,]+/)
-          .filter(Boolean),
-      )
-      .pipe(
-        z.union([z.tuple([z.literal('ALL')]).transform(() => 'all' as const), z.array(countryCode).min(1)], {
-          error:
+          .filter(Boolean);
+        if (codes.length === 1 && codes[0] === 'ALL') return 'all';
+        if (codes.length > 0 && codes.every(mayBeCountry)) return codes;
+        context.addIssue({
+          code: 'custom',
+          message:
             'SMS_COUNTRIES must list countries by their two letters, for instance SMS_COUNTRIES=HR,SI, or be "all".',
-        }),
-      )
+        });
+        return z.NEVER;
+      })
       .optional(),
     INFOBIP_BASE_URL: z.string().optional(),
     INFOBIP_API_KEY: z.string().optional(),
@@ -184,6 +183,11 @@ function isTrustProxy(value: boolean | number | string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether there is a country of this code is for the strategy to say. */
+function mayBeCountry(code: string): code is CountryCode {
+  return /^[A-Z]{2}$/.test(code);
 }
 
 function isLoopback(address: string): boolean {

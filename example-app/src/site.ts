@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { requireCsrfToken } from './csrf.js';
-import type { Database } from './database.js';
+import { answers, type Database } from './database.js';
 import { logRequests } from './log.js';
 import { createLogin, type PinService } from './login.js';
 import { notFound, showProblem } from './problems.js';
@@ -45,8 +45,11 @@ export function createSite({ settings, sessionSecret, service, database, log }: 
   site.use(securityHeaders({ https }));
   site.use(express.static(publicFolder, { index: false, maxAge: '1h' }));
   site.get('/healthz', (_req, res) => {
-    database.prepare('SELECT 1').get();
-    res.set('Cache-Control', 'no-store').json({ status: 'ok' });
+    const healthy = answers(database);
+    res
+      .status(healthy ? 200 : 503)
+      .set('Cache-Control', 'no-store')
+      .json({ status: healthy ? 'ok' : 'down' });
   });
   site.use(sessions({ secret: sessionSecret, store: new SqliteSessionStore(database), https }));
   site.use(passport.session());

@@ -6,7 +6,6 @@ export interface User {
   id: string;
   /** E.164. */
   phoneNumber: string;
-  createdAt: Date;
 }
 
 declare global {
@@ -15,7 +14,6 @@ declare global {
     interface User {
       id: string;
       phoneNumber: string;
-      createdAt: Date;
     }
   }
 }
@@ -27,18 +25,16 @@ export interface Users {
 }
 
 const userRow = z
-  .object({ id: z.string(), phone_number: z.string(), created_at: z.number() })
-  .transform(
-    (row): User => ({ id: row.id, phoneNumber: row.phone_number, createdAt: new Date(row.created_at) }),
-  );
+  .object({ id: z.string(), phone_number: z.string() })
+  .transform((row): User => ({ id: row.id, phoneNumber: row.phone_number }));
 
 export function usersIn(database: Database): Users {
   // The unique number decides who is first when two logins of a new number finish at once.
   const insert = database.prepare(
     'INSERT INTO users (id, phone_number, created_at) VALUES (?, ?, ?) ON CONFLICT (phone_number) DO NOTHING',
   );
-  const byNumber = database.prepare('SELECT id, phone_number, created_at FROM users WHERE phone_number = ?');
-  const byId = database.prepare('SELECT id, phone_number, created_at FROM users WHERE id = ?');
+  const byNumber = database.prepare('SELECT id, phone_number FROM users WHERE phone_number = ?');
+  const byId = database.prepare('SELECT id, phone_number FROM users WHERE id = ?');
 
   return {
     findOrCreate(phoneNumber) {
