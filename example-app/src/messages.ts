@@ -53,7 +53,7 @@ export function countOf(count: number, noun: string): string {
 export function phoneHint(countries: readonly string[] | 'all'): string {
   const [only, ...others] = countries;
   if (countries === 'all' || only === undefined || others.length > 5) {
-    return 'With its country code, for instance +385 91 234 5678.';
+    return 'With its country code, for instance +385\u00a091\u00a0234\u00a05678.';
   }
   if (others.length === 0)
     return `A mobile number from ${countryName(only)}, with or without its country code.`;
