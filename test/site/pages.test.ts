@@ -119,8 +119,12 @@ describe('a login', () => {
 
   it('is kept for thirty days from the last visit on', async () => {
     await logIn(visitor);
+    await visitor.get('/account');
     pass(29 * 24 * 60 * minute);
-    expect((await visitor.get('/account')).status).toBe(200);
+    const page = await visitor.get('/account');
+    expect(page.status).toBe(200);
+    const expires = /Expires=([^;]+)/.exec(page.headers.get('set-cookie') ?? '')?.[1];
+    expect(Date.parse(expires ?? '') - Date.now()).toBeGreaterThan(29 * 24 * 60 * minute);
     pass(29 * 24 * 60 * minute);
     expect((await visitor.get('/account')).status).toBe(200);
     pass(30 * 24 * 60 * minute);

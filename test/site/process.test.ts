@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { Agent, createServer, get, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -81,6 +81,11 @@ describe('npm start', () => {
     const stream = await open(`http://127.0.0.1:${SIMULATOR_PORT}/_simulator/stream`);
     (await open(`${address}/healthz`)).resume();
     stream.resume();
+
+    const unfinished = connect(PORT, '127.0.0.1');
+    unfinished.on('error', () => {}).write('POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n');
+    // Answered behind it, so that it has arrived.
+    await fetch(`${address}/healthz`);
 
     const started = Date.now();
     expect(await site.end(signal)).toBe(0);
