@@ -22,7 +22,7 @@ export function logRequests(log: Logger) {
     customSuccessObject: summaryOf,
     customErrorObject: (req, res, error) => ({ ...summaryOf(req, res), err: error }),
     customSuccessMessage: () => 'request',
-    customErrorMessage: (_req, _res, error) => withoutNumbers(error.message),
+    customErrorMessage: (_req, _res, error) => withoutNumbers(allMessages(error)),
   });
 }
 
@@ -37,6 +37,11 @@ export function describeError(error: unknown): Record<string, unknown> {
     stack: withoutNumbers(stack ?? ''),
     ...(cause === undefined ? {} : { cause: describeError(cause) }),
   };
+}
+
+/** What went wrong, and why it did, in one line. */
+function allMessages(error: Error): string {
+  return error.cause instanceof Error ? `${error.message}: ${allMessages(error.cause)}` : error.message;
 }
 
 /** Hides whatever is long enough to be a PIN or a phone number; ports and positions in a file are not. */

@@ -430,6 +430,7 @@ describe('the service fails', () => {
         method: 'POST',
         path: '/login',
         status,
+        msg: expect.stringContaining(`: it failed with ${code}`),
         err: expect.objectContaining({
           code,
           cause: expect.objectContaining({ message: `it failed with ${code}` }),
