@@ -1,9 +1,21 @@
+// node scripts/pack.js prints the path of the tarball.
+//
 // Packs the package as `npm pack` does, away from the work tree: other suites run what is in dist/ meanwhile. Packs once
 // for the same sources.
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -20,7 +32,7 @@ const INPUTS = [
   'scripts/prepack.js',
   'tsconfig.base.json',
   'tsconfig.json',
-  'tsconfig.pack.json',
+  'scripts/declarations.js',
 ];
 
 /** The path of the tarball. */
@@ -47,10 +59,11 @@ export async function pack() {
 }
 
 function files(input) {
-  const entries = readdirSync(join(root, input, '..'), { withFileTypes: true });
-  if (!entries.some((entry) => entry.isDirectory() && input.endsWith(entry.name))) return [input];
-  return readdirSync(join(root, input), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+  if (!statSync(join(root, input)).isDirectory()) return [input];
+  return readdirSync(join(root, input), { recursive: true })
+    .map((name) => join(input, name))
+    .filter((path) => statSync(join(root, path)).isFile())
     .sort();
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await pack());

@@ -1,0 +1,106 @@
+// Cuts a folder of declarations down to what its entries lead to: a type that only the inside of the package mentions
+// is no user's business, and its declaration would only be weight.
+
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import ts from 'typescript';
+
+/**
+ * @param {string} folder the declarations, with their maps
+ * @param {string[]} entries paths of the declarations that users import
+ * @param {(declaration: string) => boolean} hasSource whether the map of a declaration leads to something
+ */
+export function cutDeclarations(folder, entries, hasSource) {
+  const program = ts.createProgram(entries, {
+    module: ts.ModuleKind.NodeNext,
+    target: ts.ScriptTarget.ES2023,
+    types: ['node'],
+    skipLibCheck: true,
+  });
+  const checker = program.getTypeChecker();
+  const isOurs = ({ fileName }) => !relative(folder, fileName).startsWith('..');
+  const sourceFiles = program.getSourceFiles().filter(isOurs);
+  const needed = new Set();
+
+  for (const entry of entries) {
+    const module = checker.getSymbolAtLocation(program.getSourceFile(entry));
+    for (const exported of checker.getExportsOfModule(module)) need(exported);
+  }
+  // What merges into the host's own declarations counts wherever it stands.
+  for (const { statements } of sourceFiles) statements.filter(ts.isModuleDeclaration).forEach(keep);
+
+  const kept = new Set();
+  for (const sourceFile of sourceFiles) {
+    if (!sourceFile.statements.some((statement) => needed.has(statement) || isReexport(statement))) continue;
+    const path = relative('.', sourceFile.fileName);
+    const hasMap = hasSource(path);
+    writeFileSync(path, cut(sourceFile, hasMap));
+    kept.add(resolve(path));
+    if (hasMap) kept.add(`${resolve(path)}.map`);
+  }
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const path = resolve(entry.parentPath, entry.name);
+    if (entry.isFile() && !kept.has(path)) rmSync(path);
+  }
+
+  function need(symbol) {
+    const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+    for (const declaration of target.declarations ?? []) {
+      const statement = ts.findAncestor(declaration, ({ parent }) => parent && ts.isSourceFile(parent));
+      if (statement && isOurs(statement.parent)) keep(statement);
+    }
+  }
+
+  function keep(statement) {
+    if (needed.has(statement)) return;
+    needed.add(statement);
+    const visit = (node) => {
+      const symbol = ts.isIdentifier(node) && checker.getSymbolAtLocation(node);
+      if (symbol) need(symbol);
+      ts.forEachChild(node, visit);
+    };
+    visit(statement);
+  }
+
+  function cut(sourceFile, hasMap) {
+    const used = new Set();
+    const collect = (node) => {
+      if (ts.isIdentifier(node)) used.add(node.text);
+      ts.forEachChild(node, collect);
+    };
+    sourceFile.statements.filter((statement) => needed.has(statement)).forEach(collect);
+
+    // The map counts lines: what is cut leaves its lines behind.
+    const lines = (whole) => (hasMap ? whole.replace(/[^\n]/gu, '') : '');
+    let text = '';
+    for (const statement of sourceFile.statements) {
+      // A file comment stands before the first statement, as a comment of its own.
+      const start =
+        statement === sourceFile.statements[0]
+          ? statement.getStart(sourceFile, true)
+          : statement.getFullStart();
+      if (text === '') text = sourceFile.text.slice(0, start);
+      const whole = sourceFile.text.slice(start, statement.getEnd());
+      if (needed.has(statement) || isReexport(statement)) text += whole;
+      else if (ts.isImportDeclaration(statement)) text += importOf(statement, whole, used, lines);
+      else text += lines(whole);
+    }
+    text += '\n';
+    return hasMap ? `${text}//# sourceMappingURL=${sourceFile.fileName.split('/').at(-1)}.map\n` : text;
+  }
+}
+
+function isReexport(statement) {
+  return ts.isExportDeclaration(statement);
+}
+
+function importOf(statement, whole, used, lines) {
+  const bindings = statement.importClause?.namedBindings;
+  if (bindings === undefined || !ts.isNamedImports(bindings)) return whole;
+  const specifiers = bindings.elements.filter(({ name }) => used.has(name.text));
+  if (specifiers.length === 0) return lines(whole);
+  const before = whole.slice(0, whole.indexOf('{'));
+  const after = whole.slice(whole.lastIndexOf('}'));
+  const names = specifiers.map((specifier) => specifier.getText()).join(', ');
+  return `${before}{ ${names} ${lines(whole.slice(before.length, -after.length))}${after}`;
+}
