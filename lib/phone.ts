@@ -101,6 +101,8 @@ export function maskedEmail(email: string): string {
 
 /** Digits of any script (full width, Arabic-Indic, ...) as 0 to 9; everything else as it was. */
 export function plainDigits(text: string): string {
+  // What nearly everybody types has no other digits.
+  if (!/[^ -~]/.test(text)) return text;
   return text.replace(/\p{Nd}/gu, (digit) => String(digitValue(digit.codePointAt(0) ?? 0)));
 }
 
