@@ -57,7 +57,20 @@ function build() {
   });
 }
 
+/**
+ * Under `npm start` a shell stands between npm and the site, and keeps a signal that is meant for the site to
+ * itself: when the shell is gone, the site ends too.
+ */
+function endWithNpm() {
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) process.kill(process.pid, 'SIGTERM');
+  }, 500).unref();
+}
+
 async function start() {
+  if (process.env.npm_lifecycle_event !== undefined) endWithNpm();
+
   if (!['typescript', 'express', 'libsql', 'pino'].every(has)) {
     throw new Error('The site needs the development dependencies: run `npm ci` first, without --omit=dev.');
   }

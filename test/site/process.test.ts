@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { endAll, freePort, isTaken, type Started, startNode } from '../support/process.js';
+import { endAll, freePort, isTaken, type Started, start, startNode } from '../support/process.js';
 import { attribute, Visitor } from '../support/visitor.js';
 
 const phone = '+385911234567';
@@ -94,6 +94,16 @@ describe('npm start', () => {
     expect(await isTaken(SIMULATOR_PORT)).toBe(false);
     expect(site.output()).not.toMatch(/error/i);
     agent.destroy();
+  });
+
+  it('ends with npm, although npm tells only the shell in between', async () => {
+    const PORT = await freePort();
+    const site = start('npm', ['start'], { PORT: String(PORT), SIMULATOR_PORT: '0', DATA_DIR: folder });
+    await siteAddress(site);
+    site.child.kill('SIGTERM');
+    // The output is closed when the last process that could write to it has ended.
+    await site.ended;
+    expect(await isTaken(PORT)).toBe(false);
   });
 
   it('ends with a signal also while it is starting', async () => {

@@ -20,9 +20,14 @@ export interface Started {
 
 const running = new Set<ChildProcess>();
 
-/** Starts a script of this package with Node, with the variables given and no others that it would read. */
+/** Starts a script of this package with Node. */
 export function startNode(args: readonly string[], variables: NodeJS.ProcessEnv = {}): Started {
-  const child = spawn(process.execPath, args, {
+  return start(process.execPath, args, variables);
+}
+
+/** Starts a command in this package's folder, with the variables given and no others that it would read. */
+export function start(command: string, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Started {
+  const child = spawn(command, args, {
     cwd: root,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
