@@ -43,6 +43,8 @@ type Step = 'get' | 'set' | 'destroy' | 'touch';
 
 /** A session store that does as told at each step: works, fails, or never answers. */
 export class FragileStore extends session.MemoryStore {
+  /** How many sessions were written. */
+  writes = 0;
   private broken = new Map<Step, { how: 'fails' | 'is silent'; after: number }>();
 
   /** From the call number `after` (counted from now, 0 is the next one) on. */
@@ -59,6 +61,7 @@ export class FragileStore extends session.MemoryStore {
   }
 
   override set(...args: Parameters<session.MemoryStore['set']>): void {
+    this.writes += 1;
     this.step('set', args[2], () => super.set(...args));
   }
 
