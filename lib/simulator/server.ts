@@ -38,14 +38,13 @@ export function createSimulatorServer(parts: ServerParts): { server: Server; clo
     const answered = isControl(request)
       ? runControl(parts.controls, request, response)
       : api.answer(request, response);
-    // What is left to fail is the connection itself, and a waiting answer that `close` gave up.
+    // What is left to fail is the connection itself.
     answered.catch(() => response.destroy());
   });
   return {
     server,
     close: () =>
       new Promise((resolve) => {
-        api.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
@@ -55,15 +54,10 @@ export function createSimulatorServer(parts: ServerParts): { server: Server; clo
 class Api {
   private readonly parts: ServerParts;
   private readonly accountLimits = new Windows(operations.length);
-  private readonly closing = new AbortController();
   private requests = 0;
 
   constructor(parts: ServerParts) {
     this.parts = parts;
-  }
-
-  close(): void {
-    this.closing.abort();
   }
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -86,7 +80,7 @@ class Api {
       fault?.status !== undefined || fault?.envelope !== undefined || fault?.body !== undefined;
     const performs = fault?.performs ?? (fault?.cut !== 'before' && !replaced);
     const performed = performs ? this.perform(operation, exchange, fault) : undefined;
-    if (fault?.delayMs) await delay(fault.delayMs, undefined, { signal: this.closing.signal, ref: false });
+    if (fault?.delayMs) await delay(fault.delayMs, undefined, { ref: false });
     if (fault?.cut === 'before' || fault?.cut === 'after') {
       response.destroy();
       return;

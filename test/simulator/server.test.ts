@@ -1,11 +1,13 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Credentials } from '../../lib/simulator/credentials.js';
 import {
   type Fault,
   type Simulator,
   type SimulatorOptions,
   startSimulator,
 } from '../../lib/simulator/index.js';
+import { createRandom } from '../../lib/simulator/random.js';
 import { type BareRequest, type BareResponse, send } from '../support/bare-http.js';
 import { operationOf, operations, responseErrors } from '../support/openapi.js';
 
@@ -564,6 +566,26 @@ describe('credentials', () => {
     simulator.advance(3_600_000);
     expect((await list(`IBSSO ${JSON.parse(second.text).token}`)).status).toBe(401);
     expect((await open(user())).status).toBe(200);
+  });
+
+  it('may be a session from the address that opened it, or from any when that was asked for', () => {
+    const credentials = new Credentials({
+      keys: [],
+      username: 'u',
+      password: 'p',
+      now: () => 0,
+      random: createRandom(1),
+      tokenSeconds: () => 1,
+      wrongClientStatus: () => 401,
+    });
+    for (const unsafe of [false, true]) {
+      credentials.clear();
+      const opened = credentials.openSession({ username: 'u', password: 'p', unsafe }, '192.0.2.1');
+      const authorization = `IBSSO ${'token' in opened ? opened.token : ''}`;
+      expect(credentials.scopesOf(authorization, '192.0.2.1')).toContain('2fa:manage');
+      if (unsafe) expect(credentials.scopesOf(authorization, '192.0.2.2')).toContain('2fa:manage');
+      else expect(() => credentials.scopesOf(authorization, '192.0.2.2')).toThrow('Unauthorized');
+    }
   });
 });
 
