@@ -44,7 +44,7 @@ function runInProcess() {
     maxPins: 100_000,
     emailTemplates: {},
   });
-  service.addSetUp({ applicationId: 'A', messageId: 'M' }, application, template);
+  service.applications.addSetUp({ applicationId: 'A', messageId: 'M' }, application, template);
   const start = performance.now();
   for (let done = 1; done <= sends; done++) {
     const { pinId } = service.sendPin('sms', { applicationId: 'A', messageId: 'M', to: phone(done) });

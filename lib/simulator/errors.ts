@@ -1,5 +1,7 @@
 /** What the service refuses, and the two envelopes in which Infobip's platform says so. */
 
+import type { Behaviour } from './behaviour.js';
+
 export type Envelope = 'legacy' | 'new';
 
 /** Messages per field, as in the legacy envelope's `validationErrors`. */
@@ -29,6 +31,11 @@ export class ServiceError extends Error {
     this.violations = details.violations;
     this.retryAfter = details.retryAfter;
   }
+}
+
+/** The 404 of an id that is not there. */
+export function notFound({ notFoundMessageId }: Behaviour, text?: string): ServiceError {
+  return new ServiceError(404, { messageId: notFoundMessageId, ...(text !== undefined && { text }) });
 }
 
 interface Wording {

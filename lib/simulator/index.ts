@@ -133,7 +133,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     tokenSeconds: () => behaviour.tokenSeconds,
     wrongClientStatus: () => behaviour.wrongClientStatus,
   });
-  service.addSetUp(ids, application, template);
+  service.applications.addSetUp(ids, application, template);
 
   function reset({ setUp = false }: { setUp?: boolean } = {}): void {
     offsetMs = 0;
@@ -144,7 +144,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     inbox.clear();
     if (!setUp) return;
     credentials.clear();
-    service.addSetUp(ids, application, template);
+    service.applications.addSetUp(ids, application, template);
   }
 
   function advance(ms: number): number {

@@ -18,9 +18,12 @@ export function createRandom(seed: string | number | undefined): Random {
   };
 }
 
-/** 32 upper-case hexadecimal characters, the look of Infobip's ids. */
-export function randomId(random: Random): string {
-  return Buffer.from(random(16)).toString('hex').toUpperCase();
+/** An id that is not taken yet, with the look of Infobip's: 32 upper-case hexadecimal characters. */
+export function freshId(random: Random, taken: { has(id: string): boolean }): string {
+  while (true) {
+    const id = Buffer.from(random(16)).toString('hex').toUpperCase();
+    if (!taken.has(id)) return id;
+  }
 }
 
 /** A version 4 UUID. */

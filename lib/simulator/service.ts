@@ -1,18 +1,22 @@
 /**
- * The rules of Infobip's 2FA service: applications, templates, PINs and their limits. No HTTP, no clock and no
+ * The rules of Infobip's 2FA service for PINs: sends, resends, checks and their limits. No HTTP, no clock and no
  * randomness of its own. Bodies come in as parsed JSON of any shape and are judged here.
  */
 
+import {
+  type Application,
+  Applications,
+  type JsonObject,
+  type PinType,
+  type Template,
+} from './applications.js';
 import type { Behaviour } from './behaviour.js';
-import { ServiceError } from './errors.js';
+import { notFound, ServiceError } from './errors.js';
 import { Fields } from './fields.js';
-import { parseDuration, parseRate, type Rate, Windows } from './limits.js';
+import { Windows } from './limits.js';
 import { Newest } from './newest.js';
-import { type Random, randomId, randomText, randomUuid } from './random.js';
+import { freshId, type Random, randomText, randomUuid } from './random.js';
 import { countParts, fillEmailTemplate, fillTemplate, missingPlaceholders } from './text.js';
-
-/** A body as it goes out; what is undefined is left out there. */
-export type JsonObject = Record<string, unknown>;
 
 export type Channel = 'sms' | 'voice' | 'email';
 
@@ -39,84 +43,12 @@ export interface Message {
   language?: string;
 }
 
-export interface Configuration {
-  pinAttempts: number;
-  allowMultiplePinVerifications: boolean;
-  pinTimeToLive: string;
-  verifyPinLimit: string;
-  sendPinPerApplicationLimit: string;
-  sendPinPerPhoneNumberLimit: string;
-}
-
-/** What the document of the service gives an application that asks for nothing. */
-const serviceDefaults: Readonly<Configuration> = {
-  pinAttempts: 10,
-  allowMultiplePinVerifications: true,
-  pinTimeToLive: '15m',
-  verifyPinLimit: '1/3s',
-  sendPinPerApplicationLimit: '10000/1d',
-  sendPinPerPhoneNumberLimit: '3/1d',
-};
-
-const day = 86_400_000;
-const year = 365 * day;
-const int32 = 2_147_483_647;
-const pinPlaceholder = '{{pin}}';
-
-const pinTypes = ['NUMERIC', 'ALPHA', 'HEX', 'ALPHANUMERIC'] as const;
-type PinType = (typeof pinTypes)[number];
-
 const alphabets: Readonly<Record<PinType, string>> = {
   NUMERIC: '0123456789',
   ALPHA: 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
   HEX: '0123456789ABCDEF',
   ALPHANUMERIC: '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ',
 };
-
-const languages = 'en es ca da nl fr de it ja ko no pl ru sv fi hr sl ro pt_pt pt_br zh_cn zh_tw'.split(' ');
-
-interface Application {
-  applicationId: string;
-  name: string;
-  enabled: boolean;
-  configuration: Configuration;
-  limits: Limits;
-  templates: Map<string, Template>;
-}
-
-/** The configuration's texts, parsed. */
-interface Limits {
-  timeToLiveMs: number;
-  check: Rate;
-  application: Rate;
-  number: Rate;
-}
-
-interface TextTemplate {
-  channel: 'text';
-  messageId: string;
-  messageText: string;
-  pinLength: number;
-  pinType: PinType;
-  language: string | undefined;
-  voiceName: string | undefined;
-  senderId: string | undefined;
-  repeatDTMF: string | undefined;
-  speechRate: number | undefined;
-  regional: object | undefined;
-}
-
-interface EmailTemplate {
-  channel: 'email';
-  messageId: string;
-  pinLength: number;
-  pinType: PinType;
-  from: string | undefined;
-  emailTemplateId: number;
-  landingPageId: string | undefined;
-}
-
-type Template = TextTemplate | EmailTemplate;
 
 interface Pin {
   applicationId: string;
@@ -126,7 +58,6 @@ interface Pin {
   from: string | undefined;
   /** Whether the first send asked for a number lookup; a resend has no such parameter. */
   lookup: boolean;
-  createdAt: number;
   expiresAt: number;
   attemptsUsed: number;
   sentAt?: number;
@@ -144,11 +75,6 @@ export interface ServiceOptions {
   emailTemplates: Readonly<Record<string, string>>;
 }
 
-export interface SetUp {
-  applicationId: string;
-  messageId: string;
-}
-
 /** What a send is asked beside its body. */
 export interface SendOptions {
   /** Query parameter of SMS sends; default true. */
@@ -158,7 +84,7 @@ export interface SendOptions {
 }
 
 export class TwoFactorService {
-  private readonly applications = new Map<string, Application>();
+  readonly applications: Applications;
   private readonly pins: Newest<Pin>;
   private readonly applicationSends: Windows;
   private readonly sends: Windows;
@@ -167,6 +93,7 @@ export class TwoFactorService {
 
   constructor(options: ServiceOptions) {
     this.options = options;
+    this.applications = new Applications(options);
     this.pins = new Newest(options.maxPins);
     this.applicationSends = new Windows(options.maxPins);
     this.sends = new Windows(options.maxPins);
@@ -187,122 +114,6 @@ export class TwoFactorService {
     if (setUp) this.applications.clear();
   }
 
-  /** Puts an application with one SMS template there under ids of the caller's choice, as the account's owner would. */
-  addSetUp(ids: SetUp, application: unknown, template: unknown): void {
-    this.applications.delete(ids.applicationId);
-    this.createApplication(application, ids.applicationId);
-    this.createTextTemplate(ids.applicationId, template, ids.messageId);
-  }
-
-  // Applications
-
-  listApplications(): JsonObject[] {
-    return [...this.applications.values()].map((application) => this.showApplication(application));
-  }
-
-  createApplication(body: unknown, applicationId = this.freshId(this.applications)): JsonObject {
-    const fields = Fields.of(body);
-    const application = {
-      applicationId,
-      name: fields.requiredString('name'),
-      enabled: fields.boolean('enabled') ?? true,
-      ...readConfiguration(fields, serviceDefaults),
-      templates: new Map<string, Template>(),
-    };
-    fields.check();
-    this.applications.set(applicationId, application);
-    return this.showApplication(application);
-  }
-
-  getApplication(applicationId: string): JsonObject {
-    return this.showApplication(this.application(applicationId));
-  }
-
-  updateApplication(applicationId: string, body: unknown): JsonObject {
-    const application = this.application(applicationId);
-    const fields = Fields.of(body);
-    const { updateConfiguration } = this.options.behaviour();
-    const base = updateConfiguration === 'keep' ? application.configuration : serviceDefaults;
-    const changes = {
-      name: fields.requiredString('name'),
-      enabled: fields.boolean('enabled') ?? application.enabled,
-      ...readConfiguration(fields, base),
-    };
-    fields.check();
-    return this.showApplication(Object.assign(application, changes));
-  }
-
-  // Message templates
-
-  listTemplates(applicationId: string): JsonObject[] {
-    const application = this.application(applicationId);
-    return [...application.templates.values()].map((template) => this.showTemplate(application, template));
-  }
-
-  getTemplate(applicationId: string, messageId: string): JsonObject {
-    const application = this.application(applicationId);
-    return this.showTemplate(application, this.template(application, messageId));
-  }
-
-  createTextTemplate(applicationId: string, body: unknown, messageId?: string): JsonObject {
-    const application = this.application(applicationId);
-    const fields = Fields.of(body);
-    fields.requiredString('messageText');
-    fields.requiredString('pinType');
-    const template = this.readTextTemplate(fields, {
-      channel: 'text',
-      messageId: messageId ?? this.freshId(application.templates),
-      messageText: '',
-      pinLength: 4,
-      pinType: 'NUMERIC',
-      language: undefined,
-      voiceName: undefined,
-      senderId: undefined,
-      repeatDTMF: undefined,
-      speechRate: undefined,
-      regional: undefined,
-    });
-    application.templates.set(template.messageId, template);
-    return this.showTemplate(application, template, true);
-  }
-
-  updateTextTemplate(applicationId: string, messageId: string, body: unknown): JsonObject {
-    const application = this.application(applicationId);
-    const current = this.template(application, messageId);
-    if (current.channel !== 'text') throw this.notFound();
-    const template = this.readTextTemplate(Fields.of(body), current);
-    application.templates.set(messageId, template);
-    return this.showTemplate(application, template, true);
-  }
-
-  createEmailTemplate(applicationId: string, body: unknown): JsonObject {
-    const application = this.application(applicationId);
-    const fields = Fields.of(body);
-    fields.requiredInteger('emailTemplateId', emailTemplateIds);
-    const template = this.readEmailTemplate(fields, {
-      channel: 'email',
-      messageId: this.freshId(application.templates),
-      pinLength: 4,
-      pinType: 'NUMERIC',
-      from: undefined,
-      emailTemplateId: 0,
-      landingPageId: undefined,
-    });
-    application.templates.set(template.messageId, template);
-    return this.showTemplate(application, template);
-  }
-
-  updateEmailTemplate(applicationId: string, messageId: string, body: unknown): JsonObject {
-    const application = this.application(applicationId);
-    const current = this.template(application, messageId);
-    if (current.channel !== 'email') throw this.notFound();
-    const template = this.readEmailTemplate(Fields.of(body), current);
-    application.templates.set(messageId, template);
-    return this.showTemplate(application, template);
-  }
-
-  // PINs
-
   sendPin(channel: Channel, body: unknown, { ncNeeded = true, ncStatus }: SendOptions = {}): JsonObject {
     const { now, random, behaviour } = this.options;
     const fields = Fields.of(body);
@@ -313,7 +124,7 @@ export class TwoFactorService {
     const extras = readExtras(fields, channel);
     fields.check();
 
-    const application = this.applications.get(applicationId);
+    const application = this.applications.find(applicationId);
     const template = application?.templates.get(messageId);
     if (!application || !template) throw this.unknownOnSend();
     if (!application.enabled) {
@@ -324,8 +135,7 @@ export class TwoFactorService {
     this.countSend(application, to);
 
     if (behaviour().secondSend === 'replaces') this.forgetPins(applicationId, to);
-    const at = now();
-    const pinId = this.freshId(this.pins);
+    const pinId = freshId(random, this.pins);
     const pin: Pin = {
       applicationId,
       messageId,
@@ -333,8 +143,7 @@ export class TwoFactorService {
       value: makePin(random, template, behaviour().pinCase),
       from,
       lookup: channel === 'sms' && ncNeeded,
-      createdAt: at,
-      expiresAt: at + application.limits.timeToLiveMs,
+      expiresAt: now() + application.limits.timeToLiveMs,
       attemptsUsed: 0,
     };
     this.pins.set(pinId, pin);
@@ -342,26 +151,26 @@ export class TwoFactorService {
   }
 
   resendPin(channel: Channel, pinId: string, body: unknown, { ncStatus }: SendOptions = {}): JsonObject {
-    const { now, behaviour } = this.options;
+    const { now, random, behaviour } = this.options;
     const { resendExpired, resendSettled, resendCounts, resendPinId, ...renews } = behaviour();
     const fields = body === undefined ? new Fields({}) : Fields.of(body);
     const extras = readExtras(fields, channel);
     fields.check();
 
     const pin = this.pins.get(pinId);
-    if (!pin) throw this.notFound();
-    const application = this.application(pin.applicationId);
-    const template = this.template(application, pin.messageId);
-    if (now() >= pin.expiresAt && resendExpired === '404') throw this.notFound();
+    if (!pin) throw notFound(behaviour());
+    const application = this.applications.need(pin.applicationId);
+    const template = this.applications.needTemplate(application, pin.messageId);
+    if (now() >= pin.expiresAt && resendExpired === '404') throw notFound(behaviour());
     const settled = pin.verifiedAt !== undefined || attemptsLeft(pin, application) === 0;
-    if (settled && resendSettled === '404') throw this.notFound();
+    if (settled && resendSettled === '404') throw notFound(behaviour());
     this.fitChannel(template, channel);
     this.checkPlaceholders(template, extras.placeholders);
     if (resendCounts) this.countSend(application, pin.to);
 
     if (renews.resendRenewsTimeToLive) pin.expiresAt = now() + application.limits.timeToLiveMs;
     if (renews.resendRestoresAttempts) pin.attemptsUsed = 0;
-    const answered = resendPinId === 'same' ? pinId : this.freshId(this.pins);
+    const answered = resendPinId === 'same' ? pinId : freshId(random, this.pins);
     if (resendPinId === 'new') this.pins.delete(pinId);
     if (answered !== pinId) this.pins.set(answered, pin);
     return this.deliver(answered, pin, template, channel, extras, ncStatus);
@@ -375,8 +184,8 @@ export class TwoFactorService {
     fields.check();
 
     const pin = this.pins.get(pinId);
-    if (!pin) throw this.notFound();
-    const application = this.application(pin.applicationId);
+    if (!pin) throw notFound(behaviour());
+    const application = this.applications.need(pin.applicationId);
     const refused = (pinError: string, attemptsRemaining: number | undefined) => ({
       pinId,
       msisdn: pin.to,
@@ -404,7 +213,7 @@ export class TwoFactorService {
     if (pin.verifiedAt !== undefined) {
       const repeats =
         application.configuration.allowMultiplePinVerifications || repeatVerification === 'accept';
-      if (!repeats && repeatVerification === '404') throw this.notFound();
+      if (!repeats && repeatVerification === '404') throw notFound(behaviour());
       if (!repeats || !matches) return refused('NO_MORE_PIN_ATTEMPTS', 0);
     } else if (left === 0) {
       return refused('NO_MORE_PIN_ATTEMPTS', 0);
@@ -421,7 +230,7 @@ export class TwoFactorService {
     applicationId: string,
     query: { msisdn: string; verified?: boolean | undefined; sent?: boolean | undefined },
   ): JsonObject {
-    this.application(applicationId);
+    this.applications.need(applicationId);
     const msisdn = normalizeRecipient(query.msisdn);
     // The document has no validation errors here: it lists no 400 for this operation.
     if (msisdn === '') throw new ServiceError(400, { text: 'The parameter msisdn must not be blank.' });
@@ -444,22 +253,10 @@ export class TwoFactorService {
     };
   }
 
-  // Inside
-
-  private freshId(taken: { has(id: string): boolean }): string {
-    let id = randomId(this.options.random);
-    while (taken.has(id)) id = randomId(this.options.random);
-    return id;
-  }
-
-  private notFound(text?: string): ServiceError {
-    const { notFoundMessageId: messageId } = this.options.behaviour();
-    return new ServiceError(404, { messageId, ...(text !== undefined && { text }) });
-  }
-
   private unknownOnSend(): ServiceError {
     const text = 'Application or message with given ID cannot be found.';
-    return this.options.behaviour().unknownId === 404 ? this.notFound(text) : new ServiceError(400, { text });
+    const behaviour = this.options.behaviour();
+    return behaviour.unknownId === 404 ? notFound(behaviour, text) : new ServiceError(400, { text });
   }
 
   private limited(waitMs: number): ServiceError {
@@ -471,72 +268,6 @@ export class TwoFactorService {
       text,
       ...(seconds !== null && { retryAfter: seconds }),
     });
-  }
-
-  private application(applicationId: string): Application {
-    const application = this.applications.get(applicationId);
-    if (!application) throw this.notFound();
-    return application;
-  }
-
-  private template(application: Application, messageId: string): Template {
-    const template = application.templates.get(messageId);
-    if (!template) throw this.notFound();
-    return template;
-  }
-
-  private showApplication({ applicationId, name, configuration, enabled }: Application): JsonObject {
-    const shown = this.options.behaviour().limitsNormalised ? normalizeLimits(configuration) : configuration;
-    return { applicationId, name, configuration: { ...shown }, enabled };
-  }
-
-  private showTemplate(application: Application, template: Template, written = false): JsonObject {
-    const { messageId, channel, ...rest } = template;
-    const shown = written || this.options.behaviour().pinPlaceholderInReads;
-    const placeholder = channel === 'text' && shown ? { pinPlaceholder } : {};
-    return { messageId, applicationId: application.applicationId, ...placeholder, ...rest };
-  }
-
-  private readTextTemplate(fields: Fields, base: TextTemplate): TextTemplate {
-    const messageText = fields.string('messageText') ?? base.messageText;
-    if (messageText && !messageText.includes(pinPlaceholder))
-      fields.refuse('messageText', `must contain ${pinPlaceholder}`);
-    const template = {
-      ...base,
-      messageText,
-      pinLength: this.readPinLength(fields) ?? base.pinLength,
-      pinType: fields.oneOf('pinType', pinTypes) ?? base.pinType,
-      language: fields.oneOf('language', languages) ?? base.language,
-      voiceName: fields.string('voiceName') ?? base.voiceName,
-      senderId: fields.string('senderId') ?? base.senderId,
-      repeatDTMF: fields.string('repeatDTMF') ?? base.repeatDTMF,
-      speechRate: fields.number('speechRate', { min: 0.5, max: 2 }) ?? base.speechRate,
-      regional: readRegional(fields) ?? base.regional,
-    };
-    fields.check();
-    return template;
-  }
-
-  private readEmailTemplate(fields: Fields, base: EmailTemplate): EmailTemplate {
-    const from = fields.string('from');
-    if (from !== undefined && !/^[^<>@\s]+@[^<>@\s]+$|^[^<>]*<[^<>@\s]+@[^<>@\s]+>$/.test(from)) {
-      fields.refuse('from', 'must be an e-mail address, with or without a name');
-    }
-    const template = {
-      ...base,
-      pinLength: this.readPinLength(fields) ?? base.pinLength,
-      pinType: fields.oneOf('pinType', pinTypes) ?? base.pinType,
-      from: from ?? base.from,
-      emailTemplateId: fields.integer('emailTemplateId', emailTemplateIds) ?? base.emailTemplateId,
-      landingPageId: fields.string('landingPageId') ?? base.landingPageId,
-    };
-    fields.check();
-    return template;
-  }
-
-  private readPinLength(fields: Fields): number | undefined {
-    // 1 to 8 is what version 1 of the API allowed. 100 only guards the simulator.
-    return fields.integer('pinLength', { min: 1, max: this.options.behaviour().pinLengthLimited ? 8 : 100 });
   }
 
   private readRecipient(fields: Fields, channel: Channel): string {
@@ -639,8 +370,6 @@ const unreachable: ReadonlySet<string> = new Set(['NC_DESTINATION_NOT_REACHABLE'
 
 const emailStatus = { name: 'PENDING_ACCEPTED', description: 'Message accepted, pending for delivery.' };
 
-const emailTemplateIds = { min: 0, max: Number.MAX_SAFE_INTEGER };
-
 /** Digits of a phone number, also when it was written with plus sign, spaces or dashes; an e-mail address as it is. */
 export function normalizeRecipient(to: string): string {
   return to.includes('@') ? to.trim() : to.replace(/\D/g, '');
@@ -670,64 +399,4 @@ function readExtras(fields: Fields, channel: Channel): Extras {
   if (channel !== 'email') return { placeholders, trackDelivery: fields.boolean('trackDelivery') ?? false };
   fields.placeholders('landingPagePlaceholders');
   return { placeholders, trackDelivery: false };
-}
-
-function readRegional(fields: Fields): object | undefined {
-  const regional = fields.object('regional');
-  const indiaDlt = regional?.object('indiaDlt');
-  if (!indiaDlt) return regional && {};
-  return {
-    indiaDlt: {
-      principalEntityId: indiaDlt.requiredString('principalEntityId', { max: 30 }),
-      contentTemplateId: indiaDlt.string('contentTemplateId', { max: 30 }),
-      teleMarketerId: indiaDlt.string('teleMarketerId', { max: 255 }),
-    },
-  };
-}
-
-/** The configuration as it is shown, and its limits as they are used. */
-function readConfiguration(
-  body: Fields,
-  base: Readonly<Configuration>,
-): { configuration: Configuration; limits: Limits } {
-  const fields = body.object('configuration') ?? new Fields({});
-  const configuration: Configuration = {
-    pinAttempts: fields.integer('pinAttempts', { min: 1, max: int32 }) ?? base.pinAttempts,
-    allowMultiplePinVerifications:
-      fields.boolean('allowMultiplePinVerifications') ?? base.allowMultiplePinVerifications,
-    pinTimeToLive: fields.string('pinTimeToLive') ?? base.pinTimeToLive,
-    verifyPinLimit: fields.string('verifyPinLimit') ?? base.verifyPinLimit,
-    sendPinPerApplicationLimit:
-      fields.string('sendPinPerApplicationLimit') ?? base.sendPinPerApplicationLimit,
-    sendPinPerPhoneNumberLimit:
-      fields.string('sendPinPerPhoneNumberLimit') ?? base.sendPinPerPhoneNumberLimit,
-  };
-  const rate = (name: keyof Configuration, maxMs: number): Rate => {
-    const parsed = parseRate(String(configuration[name]));
-    if (parsed && parsed.lengthMs <= maxMs) return parsed;
-    const longest = maxMs === day ? 'one day' : 'one year';
-    fields.refuse(name, `must be attempts/duration such as 5/1h, at most ${longest}`);
-    return { points: 1, lengthMs: 1 };
-  };
-  const timeToLiveMs = parseDuration(configuration.pinTimeToLive) ?? Number.POSITIVE_INFINITY;
-  if (timeToLiveMs > year) fields.refuse('pinTimeToLive', 'must be a duration such as 15m, at most one year');
-  const limits = {
-    timeToLiveMs,
-    check: rate('verifyPinLimit', day),
-    application: rate('sendPinPerApplicationLimit', year),
-    number: rate('sendPinPerPhoneNumberLimit', year),
-  };
-  return { configuration, limits };
-}
-
-/** The texts of the configuration with every length written out: `5/h` as `5/1h`, `m` as `1m`. */
-function normalizeLimits(configuration: Configuration): Configuration {
-  const written = (text: string) => text.replace(/(^|\/)(?=[a-z])/, (start) => `${start}1`);
-  return {
-    ...configuration,
-    pinTimeToLive: written(configuration.pinTimeToLive),
-    verifyPinLimit: written(configuration.verifyPinLimit),
-    sendPinPerApplicationLimit: written(configuration.sendPinPerApplicationLimit),
-    sendPinPerPhoneNumberLimit: written(configuration.sendPinPerPhoneNumberLimit),
-  };
 }

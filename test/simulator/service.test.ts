@@ -33,7 +33,7 @@ beforeEach(() => {
 /** Sets the application up anew, with limits wide enough to stay out of the way unless a test narrows them. */
 function configure(configuration: object, template: object = {}, more: object = {}): void {
   const wide = { verifyPinLimit: '1000/1s', sendPinPerPhoneNumberLimit: '1000/1d', pinAttempts: 3 };
-  service.addSetUp(
+  service.applications.addSetUp(
     ids,
     { name: 'Test', configuration: { ...wide, ...configuration }, ...more },
     { messageText: 'PIN {{pin}}', pinType: 'NUMERIC', pinLength: 6, ...template },
@@ -234,7 +234,7 @@ describe('a PIN', () => {
   });
 
   it('is four digits where a template says nothing of the length', () => {
-    service.addSetUp(ids, { name: 'Test' }, { messageText: '{{pin}}', pinType: 'NUMERIC' });
+    service.applications.addSetUp(ids, { name: 'Test' }, { messageText: '{{pin}}', pinType: 'NUMERIC' });
     send();
     expect(lastPin()).toMatch(/^\d{4}$/);
   });
@@ -377,7 +377,7 @@ describe('limits', () => {
     now += lengthMs;
     send();
     behave({ limitsNormalised: true });
-    expect(service.getApplication(ids.applicationId)).toMatchObject({
+    expect(service.applications.get(ids.applicationId)).toMatchObject({
       configuration: { sendPinPerPhoneNumberLimit: `2/${full}`, pinTimeToLive: full },
     });
   });
@@ -386,7 +386,7 @@ describe('limits', () => {
     configure({ sendPinPerPhoneNumberLimit: '1/1d' });
     send();
     expect(refusal(() => send()).status).toBe(429);
-    service.updateApplication(ids.applicationId, {
+    service.applications.update(ids.applicationId, {
       name: 'Test',
       configuration: { sendPinPerPhoneNumberLimit: '2/1d' },
     });
@@ -551,7 +551,7 @@ describe('a send', () => {
     expect(refusal(() => send()).status).toBe(400);
     behave({ disabledApplication: 403 });
     expect(refusal(() => send()).status).toBe(403);
-    service.updateApplication(ids.applicationId, { name: 'Test', enabled: true });
+    service.applications.update(ids.applicationId, { name: 'Test', enabled: true });
     expect(send()).toMatchObject({ smsStatus: 'MESSAGE_SENT' });
   });
 
@@ -808,7 +808,7 @@ describe('what the documents leave open at a check', () => {
 
 describe('applications', () => {
   it('get the documented defaults for what they leave out', () => {
-    expect(service.createApplication({ name: 'Mine' })).toEqual({
+    expect(service.applications.create({ name: 'Mine' })).toEqual({
       applicationId: expect.stringMatching(/^[0-9A-F]{32}$/),
       name: 'Mine',
       configuration: {
@@ -821,17 +821,17 @@ describe('applications', () => {
       },
       enabled: true,
     });
-    expect(service.listApplications()).toHaveLength(2);
+    expect(service.applications.list()).toHaveLength(2);
   });
 
   it('keep what an update leaves out, or take the default for it', () => {
     const update = { name: 'Renamed', configuration: { pinAttempts: 7 } };
-    expect(service.updateApplication(ids.applicationId, update)).toMatchObject({
+    expect(service.applications.update(ids.applicationId, update)).toMatchObject({
       name: 'Renamed',
       configuration: { pinAttempts: 7, sendPinPerPhoneNumberLimit: '1000/1d' },
     });
     behave({ updateConfiguration: 'reset' });
-    expect(service.updateApplication(ids.applicationId, { name: 'Renamed' })).toMatchObject({
+    expect(service.applications.update(ids.applicationId, { name: 'Renamed' })).toMatchObject({
       configuration: { pinAttempts: 10, sendPinPerPhoneNumberLimit: '3/1d' },
     });
   });
@@ -861,11 +861,11 @@ describe('applications', () => {
       'configuration.sendPinPerPhoneNumberLimit',
     ],
   ])('refuse %j', (body, field) => {
-    expect(Object.keys(refusal(() => service.createApplication(body)).violations ?? {})).toEqual([field]);
-    expect(Object.keys(refusal(() => service.updateApplication('APP', body)).violations ?? {})).toEqual([
+    expect(Object.keys(refusal(() => service.applications.create(body)).violations ?? {})).toEqual([field]);
+    expect(Object.keys(refusal(() => service.applications.update('APP', body)).violations ?? {})).toEqual([
       field,
     ]);
-    expect(service.listApplications()).toHaveLength(1);
+    expect(service.applications.list()).toHaveLength(1);
   });
 
   it('take limits up to a year, and checks up to a day', () => {
@@ -874,19 +874,19 @@ describe('applications', () => {
       verifyPinLimit: '1/d',
       sendPinPerApplicationLimit: '1/365d',
     };
-    expect(service.createApplication({ name: 'x', configuration })).toMatchObject({ configuration });
+    expect(service.applications.create({ name: 'x', configuration })).toMatchObject({ configuration });
   });
 
   it('are not found under another id', () => {
     for (const act of [
-      () => service.getApplication('NONE'),
-      () => service.updateApplication('NONE', { name: 'x' }),
-      () => service.listTemplates('NONE'),
-      () => service.createTextTemplate('NONE', {}),
-      () => service.createEmailTemplate('NONE', {}),
-      () => service.getTemplate('APP', 'NONE'),
-      () => service.updateTextTemplate('APP', 'NONE', {}),
-      () => service.updateEmailTemplate('APP', 'NONE', {}),
+      () => service.applications.get('NONE'),
+      () => service.applications.update('NONE', { name: 'x' }),
+      () => service.applications.listTemplates('NONE'),
+      () => service.applications.createTextTemplate('NONE', {}),
+      () => service.applications.createEmailTemplate('NONE', {}),
+      () => service.applications.getTemplate('APP', 'NONE'),
+      () => service.applications.updateTextTemplate('APP', 'NONE', {}),
+      () => service.applications.updateEmailTemplate('APP', 'NONE', {}),
       () => service.verifications('NONE', { msisdn: phone }),
     ]) {
       expect(refusal(act)).toMatchObject({ status: 404, messageId: 'NOT_FOUND' });
@@ -908,17 +908,17 @@ describe('message templates', () => {
   };
 
   it('come back as they were written, with their placeholder only when written', () => {
-    const created = service.createTextTemplate('APP', full);
+    const created = service.applications.createTextTemplate('APP', full);
     const messageId = expect.stringMatching(/^[0-9A-F]{32}$/);
     expect(created).toEqual({ messageId, applicationId: 'APP', pinPlaceholder: '{{pin}}', ...full });
     const { pinPlaceholder, ...read } = created;
-    expect(service.listTemplates('APP')[1]).toEqual(read);
+    expect(service.applications.listTemplates('APP')[1]).toEqual(read);
     behave({ pinPlaceholderInReads: true });
-    expect(service.listTemplates('APP')[1]).toEqual({ pinPlaceholder, ...read });
+    expect(service.applications.listTemplates('APP')[1]).toEqual({ pinPlaceholder, ...read });
   });
 
   it('leave out what was never set', () => {
-    const shown: unknown = JSON.parse(JSON.stringify(service.getTemplate('APP', 'SMS')));
+    const shown: unknown = JSON.parse(JSON.stringify(service.applications.getTemplate('APP', 'SMS')));
     expect(shown).toEqual({
       messageId: 'SMS',
       applicationId: 'APP',
@@ -929,12 +929,12 @@ describe('message templates', () => {
   });
 
   it('keep what an update leaves out', () => {
-    expect(service.updateTextTemplate('APP', 'SMS', { senderId: 'Harbour' })).toMatchObject({
+    expect(service.applications.updateTextTemplate('APP', 'SMS', { senderId: 'Harbour' })).toMatchObject({
       messageText: 'PIN {{pin}}',
       pinLength: 6,
       senderId: 'Harbour',
     });
-    service.updateTextTemplate('APP', 'SMS', { pinType: 'HEX', pinLength: 8 });
+    service.applications.updateTextTemplate('APP', 'SMS', { pinType: 'HEX', pinLength: 8 });
     send();
     expect(sent.at(-1)).toMatchObject({ from: 'Harbour', pin: expect.stringMatching(/^[0-9A-F]{8}$/) });
   });
@@ -962,19 +962,21 @@ describe('message templates', () => {
       'regional.indiaDlt.teleMarketerId',
     ],
   ])('refuse %j', (body, field) => {
-    expect(Object.keys(refusal(() => service.createTextTemplate('APP', body)).violations ?? {})).toEqual([
-      field,
-    ]);
-    expect(service.listTemplates('APP')).toHaveLength(1);
+    expect(
+      Object.keys(refusal(() => service.applications.createTextTemplate('APP', body)).violations ?? {}),
+    ).toEqual([field]);
+    expect(service.applications.listTemplates('APP')).toHaveLength(1);
   });
 
   it('take longer PINs when told to', () => {
     behave({ pinLengthLimited: false });
-    expect(service.createTextTemplate('APP', { ...full, pinLength: 12 })).toMatchObject({ pinLength: 12 });
+    expect(service.applications.createTextTemplate('APP', { ...full, pinLength: 12 })).toMatchObject({
+      pinLength: 12,
+    });
   });
 
   it('for mail have defaults for the PIN and are read with the others', () => {
-    const created = service.createEmailTemplate('APP', { emailTemplateId: 1234 });
+    const created = service.applications.createEmailTemplate('APP', { emailTemplateId: 1234 });
     expect(created).toMatchObject({
       applicationId: 'APP',
       pinLength: 4,
@@ -982,17 +984,19 @@ describe('message templates', () => {
       emailTemplateId: 1234,
     });
     expect(created).not.toHaveProperty('pinPlaceholder');
-    expect(service.listTemplates('APP')).toHaveLength(2);
+    expect(service.applications.listTemplates('APP')).toHaveLength(2);
     const changes = {
       from: 'Jane Smith <jane@example.com>',
       landingPageId: '1_2',
       pinLength: 8,
       pinType: 'HEX',
     };
-    expect(service.updateEmailTemplate('APP', String(created.messageId), changes)).toMatchObject({
-      emailTemplateId: 1234,
-      ...changes,
-    });
+    expect(service.applications.updateEmailTemplate('APP', String(created.messageId), changes)).toMatchObject(
+      {
+        emailTemplateId: 1234,
+        ...changes,
+      },
+    );
   });
 
   it.each([
@@ -1002,15 +1006,15 @@ describe('message templates', () => {
     [{ emailTemplateId: 1, pinLength: 9 }, 'pinLength'],
     [{ emailTemplateId: 1, landingPageId: 5 }, 'landingPageId'],
   ])('for mail refuse %j', (body, field) => {
-    expect(Object.keys(refusal(() => service.createEmailTemplate('APP', body)).violations ?? {})).toEqual([
-      field,
-    ]);
+    expect(
+      Object.keys(refusal(() => service.applications.createEmailTemplate('APP', body)).violations ?? {}),
+    ).toEqual([field]);
   });
 
   it('are updated only as what they are', () => {
     const { messageId } = emailTemplate();
-    expect(refusal(() => service.updateTextTemplate('APP', messageId, {})).status).toBe(404);
-    expect(refusal(() => service.updateEmailTemplate('APP', 'SMS', {})).status).toBe(404);
+    expect(refusal(() => service.applications.updateTextTemplate('APP', messageId, {})).status).toBe(404);
+    expect(refusal(() => service.applications.updateEmailTemplate('APP', 'SMS', {})).status).toBe(404);
   });
 });
 
@@ -1070,5 +1074,7 @@ describe('behaviour', () => {
 });
 
 function emailTemplate(): { messageId: string } {
-  return { messageId: String(service.createEmailTemplate('APP', { emailTemplateId: 7 }).messageId) };
+  return {
+    messageId: String(service.applications.createEmailTemplate('APP', { emailTemplateId: 7 }).messageId),
+  };
 }
