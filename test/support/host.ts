@@ -76,6 +76,8 @@ export type LooseOptions = {
 };
 
 export interface HostOptions {
+  /** Another build of the strategy. */
+  Strategy?: typeof SmsOtpStrategy;
   client?: OtpClient;
   strategy?: LooseOptions;
   verify?: Verify;
@@ -143,7 +145,7 @@ export function createHost(client: OtpClient, options: HostOptions = {}): Host {
       users.set(user.id, user);
       return user;
     });
-  const strategy = new SmsOtpStrategy(
+  const strategy = new (options.Strategy ?? SmsOtpStrategy)(
     {
       client,
       applicationId: 'APP',
