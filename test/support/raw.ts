@@ -15,7 +15,7 @@ export interface RawAnswer {
 export function exchange(
   port: number,
   bytes: Buffer,
-  { deadlineMs = 10_000, patienceMs = 1_000 } = {},
+  { deadlineMs = 10_000, patienceMs = 5_000 } = {},
 ): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
