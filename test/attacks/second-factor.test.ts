@@ -1,0 +1,124 @@
+/** Ways around a second factor that its host did not think of. */
+
+import express, { type RequestHandler } from 'express';
+import { type RequestLike, requireSmsOtp } from 'passport-sms-otp';
+import { expect, it } from 'vitest';
+import { type Browser, createHost, fakeClient, type Host, OTHER_PHONE, PHONE } from '../support/host.js';
+
+const guard = requireSmsOtp() as unknown as RequestHandler;
+const VICTIM = { id: 'victim', phoneNumber: OTHER_PHONE };
+
+/** A strategy that trusts whoever asks: the password was right. */
+class Password {
+  readonly name = 'password';
+  declare success: (user: object) => void;
+  authenticate(): void {
+    this.success(VICTIM);
+  }
+}
+
+/** A site with a password beside the PIN, in the ways that hosts wire it. */
+function site(): Host {
+  const client = fakeClient();
+  return createHost(client, {
+    routes(app, { passport }) {
+      const password = (options: object): RequestHandler => passport.authenticate('password', options);
+      passport.use(new Password());
+      app.get('/api', password({ session: false }), guard, (req, res) => {
+        res.json({ as: req.user });
+      });
+      app.post('/logout', (req, res, next) => {
+        req.logOut({ keepSessionInfo: true }, (error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/password', password({ keepSessionInfo: true }), (_req, res) => res.end());
+      app.get('/secret', guard, (req, res) => {
+        res.json({ as: req.user });
+      });
+    },
+  });
+}
+
+async function logIn(host: Host, phone = PHONE): Promise<Browser> {
+  const browser = host.browser();
+  await browser.issue(phone);
+  expect((await browser.check()).status).toBe(200);
+  return browser;
+}
+
+it.fails('a proof in one\u2019s own session does not vouch for somebody whose password came with the request', async () => {
+  const host = site();
+  const attacker = await logIn(host);
+  expect((await attacker.get('/secret')).status).toBe(200);
+  expect((await attacker.get('/api')).status).toBe(403);
+});
+
+it.fails('a proof does not survive a sign-out, even where the host keeps the session\u2019s data', async () => {
+  const host = site();
+  host.users.set(VICTIM.id, VICTIM);
+  const shared = await logIn(host, VICTIM.phoneNumber);
+  expect((await shared.get('/secret')).body.as).toEqual(VICTIM);
+  await shared.post('/logout');
+  await shared.post('/password');
+  expect((await shared.get('/me')).body.user).toEqual(VICTIM);
+  expect((await shared.get('/secret')).status).toBe(403);
+});
+
+/** The second factor behind a password whose host forgot `session: false`. */
+function careless(): Host {
+  const host = createHost(fakeClient(), {
+    strategy: {
+      recipient: ({ user }) => {
+        const { id: subject, phoneNumber } = { ...VICTIM, ...user };
+        return user ? { subject, phoneNumber } : null;
+      },
+    },
+    routes(app, { passport }) {
+      passport.use(new Password());
+      const password: RequestHandler = passport.authenticate('password');
+      const pin = (options: object): RequestHandler => passport.authenticate('sms-otp', options);
+      app.post('/password', password, pin({ phase: 'issue' }));
+      app.post('/no-phase', password, pin({}));
+      app.use('/any-method', express.json(), password, pin({ phase: 'issue' }));
+    },
+  });
+  host.users.set(VICTIM.id, VICTIM);
+  return host;
+}
+
+const attempts: [string, (browser: Browser) => PromiseLike<unknown>][] = [
+  ['a PIN', (browser) => browser.post('/password')],
+  [
+    'a refusal as cross-site',
+    (browser) =>
+      browser.post('/password', {}, { 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' }),
+  ],
+  ['a check that was slipped in', (browser) => browser.post('/no-phase', { pin: '1' })],
+  ['a check of a whole PIN', (browser) => browser.post('/no-phase', { pin: '042137' })],
+  ['a refused method', (browser) => browser.agent.put('/any-method').send({})],
+  ['a refused look', (browser) => browser.agent.get('/any-method')],
+];
+
+it.fails.each(attempts)(
+  'a password alone signs nobody in where the request for a PIN ends in %s',
+  async (_end, act) => {
+    const browser = careless().browser();
+    await act(browser);
+    expect((await browser.get('/me')).body.user).toBeNull();
+  },
+);
+
+it('a guard that is asked for a request without a session refuses', async () => {
+  const refused: unknown[] = [];
+  for (const request of [
+    {},
+    { user: VICTIM },
+    { user: VICTIM, session: null },
+    { user: VICTIM, session: {} },
+  ]) {
+    const req: RequestLike = { headers: {}, ...request };
+    const redirect = () => expect.unreachable();
+    requireSmsOtp()(req, { redirect }, (error) => refused.push(error));
+  }
+  const needed = { status: 403, code: 'sms_otp_required' };
+  expect(refused).toEqual(new Array(4).fill(expect.objectContaining(needed)));
+});
