@@ -1,0 +1,200 @@
+/** SMS that should not be sent, and ways to make a site stop sending those that should. */
+
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  createHost,
+  type FakeClient,
+  fakeClient,
+  type Host,
+  type LooseOptions,
+  PHONE,
+} from '../support/host.js';
+
+const NOON = Date.UTC(2026, 0, 1, 12);
+const MINUTE = 60_000;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'], now: NOON });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function later(ms: number): void {
+  vi.setSystemTime(Date.now() + ms);
+}
+
+/** The n-th number of a Croatian mobile network. */
+const numberOf = (index: number) => `+38591${String(2_000_000 + index)}`;
+
+/** Every request comes from an address of its own: an attacker with a network of them. */
+function fromEverywhere(strategy: LooseOptions = {}): { client: FakeClient; host: Host } {
+  let client = 0;
+  const service = fakeClient();
+  const clientKey = () => `client ${client++}`;
+  return { client: service, host: createHost(service, { strategy: { clientKey, ...strategy } }) };
+}
+
+describe('a country', () => {
+  async function closes(host: Host, attempts = 130): Promise<boolean> {
+    for (let index = 0; index < attempts; index += 1) await host.browser().issue(numberOf(index));
+    return (await host.browser().issue(PHONE)).body.outcome?.budget === 'countryCompletion';
+  }
+
+  it('is closed by PINs that nobody types in', async () => {
+    const { client, host } = fromEverywhere();
+    expect(await closes(host)).toBe(true);
+    expect(client.sends).toHaveLength(100);
+  });
+
+  it('is not closed by sends that the host refused', async () => {
+    const { client, host } = fromEverywhere({ beforeSend: ({ phoneNumber }) => phoneNumber === PHONE });
+    expect(await closes(host)).toBe(false);
+    expect(client.sends).toHaveLength(1);
+  });
+
+  it.each<[string, (client: FakeClient) => void]>([
+    [
+      'refused for its own limit',
+      (client) => {
+        client.onSend = () => Promise.reject(Object.assign(new Error('slow down'), { status: 429 }));
+      },
+    ],
+    [
+      'never got',
+      (client) => {
+        client.onSend = () => Promise.reject(Object.assign(new Error('no connection'), { sent: false }));
+      },
+    ],
+    [
+      'could not deliver',
+      (client) => {
+        client.onSend = async () => ({ pinId: 'PIN-ID', sent: false });
+      },
+    ],
+  ])('is not closed by sends that the service %s', async (_what, breakService) => {
+    const { client, host } = fromEverywhere();
+    breakService(client);
+    expect(await closes(host)).toBe(false);
+  });
+
+  it('is open again after an outage of the service, for everybody who waited', async () => {
+    const { client, host } = fromEverywhere();
+    const answer = client.onSend;
+    client.onSend = () => Promise.reject(Object.assign(new Error('no connection'), { sent: false }));
+    for (let index = 0; index < 150; index += 1) await host.browser().issue(numberOf(index));
+    client.onSend = answer;
+    later(MINUTE);
+    for (let index = 0; index < 150; index += 1) {
+      expect((await host.browser().issue(numberOf(index))).status, `visitor ${index}`).toBe(202);
+      // They are honest, and type what they get: most of them.
+      if (index === 90) break;
+    }
+  });
+});
+
+describe('a number', () => {
+  it('gets no more PINs from many accounts that name it than from one', async () => {
+    const { client, host } = fromEverywhere({
+      subject: ({ body }) => String(Reflect.get(Object(body), 'account')),
+    });
+    for (let account = 0; account < 40; account += 1) {
+      await host.browser().post('/login', { phone: PHONE, account });
+      later(31_000);
+    }
+    expect(client.sends.length).toBeLessThanOrEqual(5);
+  });
+
+  it('gets no more PINs from many browsers and addresses than from one', async () => {
+    const { client, host } = fromEverywhere();
+    for (let visit = 0; visit < 100; visit += 1) {
+      await host.browser().issue();
+      later(31_000);
+    }
+    expect(client.sends.length).toBe(5);
+  });
+
+  it('is one number, however it is written', async () => {
+    const { client, host } = fromEverywhere();
+    const spellings = [
+      '+385911234567',
+      '00385911234567',
+      '0911234567',
+      '091 123 4567',
+      '(091) 123-4567',
+      '+385 (0)91 123 4567',
+      '\uff0b\uff13\uff18\uff15911234567',
+      '\u0660\u0669\u0661\u0661\u0662\u0663\u0664\u0665\u0666\u0667',
+      '\u202a+385911234567\u202c',
+    ];
+    const codes: string[] = [];
+    for (const spelling of spellings) {
+      codes.push((await host.browser().issue(spelling)).body.outcome.code);
+    }
+    expect(codes).toEqual(['pin_sent', ...spellings.slice(1).map(() => 'too_many_requests')]);
+    expect(client.sends.map(({ to }) => to)).toEqual([PHONE]);
+  });
+
+  it.each([
+    ['of a premium service', '+385601234567'],
+    ['that is free to call', '+3858001234'],
+    ['of a landline', '+38514567890'],
+    ['of a satellite', '+881612345678'],
+    ['of a network without a country', '+883510001234567'],
+    ['of a country that is not served', '+447911123456'],
+    ['of an island that shares its code with a country', '+18765551234'],
+    ['that is too short', '+38591123'],
+    ['that is in no range of its country', '+385411234567'],
+    ['with an extension', '+385911234567;ext=5'],
+    ['with a second number behind it', '+385911234567,+385919876543'],
+    ['as an address of a phone', 'tel:+385911234567'],
+  ])('%s gets none', async (_what, phone) => {
+    const { client, host } = fromEverywhere();
+    const { status } = await host.browser().issue(phone);
+    expect([400, 403]).toContain(status);
+    expect(client.sends).toEqual([]);
+  });
+});
+
+describe('the bill', () => {
+  it('of an attack from everywhere stays within the budgets of an hour and a day', async () => {
+    const limits = [
+      { points: 50, duration: 3600 },
+      { points: 120, duration: 86_400 },
+    ];
+    const { client, host } = fromEverywhere({ budgets: { sendsOverall: limits, countryCompletion: null } });
+    let index = 0;
+    for (let hour = 0; hour < 4; hour += 1) {
+      for (let request = 0; request < 70; request += 1) await host.browser().issue(numberOf(index++));
+      later(61 * MINUTE);
+    }
+    expect(client.sends).toHaveLength(120);
+  });
+
+  it('is not run up by resends: they count like first sends', async () => {
+    const { client, host } = fromEverywhere();
+    const browser = host.browser();
+    await browser.issue();
+    for (let round = 0; round < 20; round += 1) {
+      later(25_000);
+      await browser.resend();
+    }
+    expect(client.sends.length + client.resends.length).toBe(5);
+  });
+
+  it('is not run up by parameters that name another phase, channel or number', async () => {
+    const { client, host } = fromEverywhere({ channels: ['sms', 'voice'] });
+    const browser = host.browser();
+    await browser.issue();
+    for (const form of [
+      { phase: 'issue', phone: numberOf(1), pin: '000000' },
+      { channel: 'voice', to: numberOf(2), pin: '000000' },
+      { channel: ['sms', 'voice'], phoneNumber: numberOf(3), pin: '000000' },
+    ]) {
+      await browser.post('/login/pin', form);
+    }
+    expect(client.sends.map(({ to }) => to)).toEqual([PHONE]);
+    expect(client.resends).toEqual([]);
+  });
+});
