@@ -202,7 +202,10 @@ export function createDelivery(parts: Parts): Delivery {
       else emit({ type: challenge ? 'pin.resent' : 'pin.sent', ...fields, durationMs });
       return { pinId: sent.pinId, decoy: false, test };
     }
-    if (sent?.sent !== false) throw nonsense(operation);
+    if (sent?.sent !== false) {
+      emit({ type: 'pin.not_sent', reason: 'error', ...fields, durationMs, code: 'ERR_SMS_OTP_SERVICE' });
+      throw nonsense(operation);
+    }
     emit({ type: 'pin.not_sent', reason: 'undeliverable', ...fields, durationMs, code: 'undeliverable' });
     if (settings.canReceivePin) return asIfSent(challenge);
     await counters.giveBack(grant.ticket, { keepCooldown: true });

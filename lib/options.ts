@@ -330,9 +330,7 @@ export function parseOptions<Req extends RequestLike>(options: SmsOtpStrategyOpt
     subject,
     signedIn,
     channels,
-    phoneField: text(given, 'phoneField') ?? 'phone',
-    pinField: text(given, 'pinField') ?? 'pin',
-    channelField: text(given, 'channelField') ?? 'channel',
+    ...parseFields(given),
     placeholders: fn(given, 'placeholders'),
     pinShape: parsePin(given.pin),
     pinTtlSeconds: whole(given, 'pinTtlSeconds', 60, 600) ?? 600,
@@ -394,6 +392,21 @@ function text(given: Record<string, unknown>, option: string): string | undefine
   if (value === undefined) return undefined;
   if (typeof value !== 'string' || value.trim() === '') wrong(option, 'must be a string that is not empty.');
   return value;
+}
+
+function parseFields(
+  given: Record<string, unknown>,
+): Pick<Settings, 'phoneField' | 'pinField' | 'channelField'> {
+  const phoneField = text(given, 'phoneField') ?? 'phone';
+  const pinField = text(given, 'pinField') ?? 'pin';
+  const channelField = text(given, 'channelField') ?? 'channel';
+  if (new Set([phoneField, pinField, channelField]).size < 3) {
+    wrong(
+      'pinField',
+      'must be another field than `phoneField` and `channelField`, and these two must differ.',
+    );
+  }
+  return { phoneField, pinField, channelField };
 }
 
 function flag(given: Record<string, unknown>, option: string): boolean {
@@ -596,7 +609,7 @@ function parseOrigins(origins: unknown): ReadonlySet<string> {
       const parsed = typeof origin === 'string' ? originOf(origin) : undefined;
       // A path or a wildcard would be dropped without a word, and something else trusted than was meant.
       const exact = typeof origin === 'string' && origin.replace(/\/$/u, '').toLowerCase() === parsed;
-      return exact && parsed !== undefined && /^https?:/u.test(parsed)
+      return exact && parsed !== undefined && /^https?:\/\/[^*]+$/u.test(parsed)
         ? parsed
         : wrong(
             'trustedOrigins',

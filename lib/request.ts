@@ -143,11 +143,16 @@ const FORWARDING_HEADERS = ['x-forwarded-for', 'forwarded', 'x-real-ip'];
 
 /** The client's address as a key: an IPv4 address, or the /64 network of an IPv6 address, in one spelling. */
 export function clientAddress(req: RequestLike): ClientAddress {
-  const ip = req.ip;
+  const { ip } = req;
   if (typeof ip !== 'string' || ip === '') return undefined;
-  const groups = isIP(ip.replace(/%.*$/u, '')) === 6 ? ipv6Groups(ip.replace(/%.*$/u, '')) : undefined;
+  // Some proxies write the client's port into the header, and a zone may follow an IPv6 address.
+  const address = ip
+    .replace(/^\[(.*)\](?::\d+)?$/u, '$1')
+    .replace(/^([\d.]+):\d+$/u, '$1')
+    .replace(/%.*$/u, '');
+  const groups = isIP(address) === 6 ? ipv6Groups(address) : undefined;
   const mapped = groups?.slice(0, 6).join(':') === '0:0:0:0:0:65535' ? groups.slice(6) : undefined;
-  const v4 = mapped ? mapped.flatMap((group) => [group >> 8, group & 255]).join('.') : ip;
+  const v4 = mapped ? mapped.flatMap((group) => [group >> 8, group & 255]).join('.') : address;
   // An address that the framework took from such a header is the visitor's, in a private network or not.
   const isPeer = ip === (property(property(req, 'socket'), 'remoteAddress') ?? ip);
   const isForwarded = FORWARDING_HEADERS.some((name) => req.headers[name] !== undefined);

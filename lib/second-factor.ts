@@ -100,8 +100,11 @@ type Callback = (error?: unknown) => void;
 function wrapOnce(session: object, method: string, wrap: (callback: Callback) => Callback): void {
   const original = property(session, method);
   if (typeof original !== 'function') return;
+  // express-session has put a method of its own there that must come back.
+  const own = Object.getOwnPropertyDescriptor(session, method);
   const value = (callback: Callback): unknown => {
-    Reflect.deleteProperty(session, method);
+    if (own) Object.defineProperty(session, method, own);
+    else Reflect.deleteProperty(session, method);
     return Reflect.apply(original, session, [wrap(callback)]);
   };
   Object.defineProperty(session, method, { value, configurable: true, enumerable: false, writable: true });
