@@ -21,7 +21,7 @@ export const html = `<!doctype html>
 </svg>
 <main>
   <section class="about">
-    <h1>Somebody has to get all those PINs.</h1>
+    <p class="claim">Somebody has to get all those PINs.</p>
     <p>This phone does. Every text, call and mail that your site sends through the simulator lands here, whatever the
     number. Nothing leaves this machine.</p>
     <p class="label" id="settings-label">Point your site here</p>
@@ -35,12 +35,12 @@ export const html = `<!doctype html>
         <span class="signal" aria-hidden="true"><i></i><i></i><i></i><i></i></span>
       </div>
       <div class="heading">
-        <h2>Messages</h2>
+        <h1>Messages</h1>
         <p id="state" role="status">Connecting</p>
       </div>
       <div class="filter" id="filter" role="group" aria-label="Show messages to" hidden></div>
     </header>
-    <div class="screen" id="screen" tabindex="0" aria-label="Messages">
+    <div class="screen" id="screen" tabindex="0" role="log" aria-label="Messages, newest last">
       <div class="empty" id="empty">
         <svg viewBox="0 0 120 130" aria-hidden="true">
           <rect class="face-body" x="28" y="18" width="64" height="104" rx="14"/>
@@ -48,10 +48,10 @@ export const html = `<!doctype html>
           <path class="face-line" d="M44 62q5 5 10 0M66 62q5 5 10 0M53 84q7 5 14 0"/>
           <text class="zzz one" x="92" y="30">z</text><text class="zzz two" x="101" y="20">z</text><text class="zzz three" x="109" y="11">z</text>
         </svg>
-        <h3>Sound asleep</h3>
+        <h2>Sound asleep</h2>
         <p>Ask your site for a PIN, to any number you like. This wakes up when it arrives.</p>
       </div>
-      <ol id="messages" role="log" aria-label="Messages, newest last"></ol>
+      <ol id="messages"></ol>
     </div>
     <button type="button" class="jump" id="jump" hidden></button>
     <div class="home" aria-hidden="true"></div>
@@ -87,7 +87,7 @@ main { height: 100%; display: grid; }
 .phone { position: relative; display: flex; flex-direction: column; min-width: 0; min-height: 0; height: 100dvh; background: var(--glass); overflow: hidden; }
 .bar, .home { display: none; }
 .heading { display: flex; align-items: baseline; justify-content: space-between; gap: 1rem; padding: 1.1rem 1.25rem .75rem; }
-h2 { font-size: 1.5rem; line-height: 1.2; letter-spacing: -.02em; font-weight: 700; }
+h1 { font-size: 1.5rem; line-height: 1.2; letter-spacing: -.02em; font-weight: 700; }
 #state { font-size: .8125rem; color: var(--soft); text-align: right; }
 #state::before { content: ""; display: inline-block; width: .5rem; height: .5rem; margin-right: .4rem; border-radius: 50%; background: var(--soft); vertical-align: .03em; }
 #state.live::before { background: var(--call); }
@@ -125,7 +125,7 @@ mark { background: var(--mark); color: var(--mark-ink); border-radius: .3rem; pa
 .jump { position: absolute; left: 50%; bottom: 1.5rem; transform: translateX(-50%); padding: .5rem 1.1rem; border: 0; border-radius: 2rem; background: var(--accent); color: var(--accent-ink); font: inherit; font-size: .875rem; font-weight: 600; box-shadow: 0 .5rem 1.5rem #0004; cursor: pointer; }
 .empty { margin: auto; max-width: 18rem; padding: 1rem 0 2rem; text-align: center; color: var(--soft); text-wrap: balance; }
 .empty svg { width: 8.5rem; overflow: visible; }
-.empty h3 { margin: .75rem 0 .35rem; font-size: 1.1875rem; color: var(--ink); letter-spacing: -.01em; }
+.empty h2 { margin: .75rem 0 .35rem; font-size: 1.1875rem; color: var(--ink); letter-spacing: -.01em; }
 .face-body { fill: var(--case); } .face-glass { fill: var(--tint); }
 .face-line { fill: none; stroke: var(--accent); stroke-width: 3; stroke-linecap: round; }
 .zzz { font: italic 700 13px Georgia, "DejaVu Serif", serif; fill: var(--accent); }
@@ -141,8 +141,8 @@ mark { background: var(--mark); color: var(--mark-ink); border-radius: .3rem; pa
 @media (min-width: 900px) and (min-height: 560px) {
   main { grid-template-columns: minmax(0, 26rem) 25rem; justify-content: center; align-items: center; gap: clamp(3rem, 8vw, 7rem); padding: 1.5rem; }
   .about { display: block; }
-  h1 { font-size: 2.75rem; line-height: 1.08; letter-spacing: -.035em; text-wrap: balance; }
   .about p { margin-top: 1.25rem; color: var(--soft); font-size: 1.0625rem; }
+  .about .claim { margin: 0; color: var(--ink); font-size: 2.75rem; font-weight: 700; line-height: 1.08; letter-spacing: -.035em; text-wrap: balance; }
   .about .label { margin-top: 2.25rem; font-size: .875rem; font-weight: 600; color: var(--ink); }
   .settings { margin-top: .5rem; padding: .9rem 1.1rem; border: 1px solid var(--line); border-radius: .8rem; background: var(--glass); font: .9375rem/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
   .phone { height: min(50rem, calc(100dvh - 3rem)); border: .7rem solid var(--case); border-radius: 3.4rem; box-shadow: 0 2.5rem 5rem -1.5rem #0006, 0 0 0 1px #0003; }

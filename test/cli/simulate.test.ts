@@ -62,7 +62,7 @@ describe('passport-sms-otp simulate', () => {
       status: 200,
       json: { pinLength: 6 },
     });
-    expect((await send(url, { method: 'GET', path: '/' })).text).toContain('<h2>Messages</h2>');
+    expect((await send(url, { method: 'GET', path: '/' })).text).toContain('<h1>Messages</h1>');
   });
 
   it('takes the API key that it is given, and prints JSON for machines', async () => {

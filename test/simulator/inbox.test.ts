@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { createRequire } from 'node:module';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../lib/simulator/index.js';
@@ -6,6 +8,7 @@ import { send } from '../support/bare-http.js';
 import { browserPath, launchBrowser } from '../support/browser.js';
 
 const phone = '385911234567';
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 let simulator: Simulator;
 
@@ -327,5 +330,33 @@ describe.skipIf(browserPath === undefined)('the page in a browser', () => {
     const box = await page.getByRole('button', { name: 'Copy the PIN' }).boundingBox();
     expect((box?.x ?? width) + (box?.width ?? 0)).toBeLessThanOrEqual(width);
     expect(box?.height).toBeGreaterThanOrEqual(32);
+  });
+
+  it.each(['light', 'dark'] as const)('leaves nobody out, asleep and awake, in %s', async (colorScheme) => {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await page.evaluate(axe);
+    const violations = () =>
+      page.evaluate<string[]>('axe.run().then(({ violations }) => violations.map(({ id }) => id))');
+    expect(await violations()).toEqual([]);
+    const { messageId } = await call('POST', templates('email/messages'), {
+      emailTemplateId: 1,
+      from: 'Ana <ana@example.com>',
+    });
+    await sms();
+    await call('POST', '/2fa/2/pin/voice', {
+      applicationId: simulator.applicationId,
+      messageId: simulator.messageId,
+      to: phone,
+    });
+    await call('POST', '/2fa/2/pin/email', {
+      applicationId: simulator.applicationId,
+      messageId,
+      to: 'bob@example.com',
+    });
+    await shown().nth(2).waitFor();
+    for (const width of [360, 1280]) {
+      await page.setViewportSize({ width, height: 800 });
+      expect(await violations()).toEqual([]);
+    }
   });
 });
