@@ -6,7 +6,11 @@ import { isObject } from './fields.js';
 
 /** Something that shall go wrong. Every member is optional, but one of them must say what happens. */
 export interface Fault {
-  /** An operationId of the API (`send-2fa-pin-code-over-sms`) or one of its short names (`sendPin`: all channels); default: every operation of the 2FA API. */
+  /**
+   * An operationId of the API (`send-2fa-pin-code-over-sms`) or a short name: those of the client's methods (`sendPin`
+   * and `resendPin` mean all channels, `sendPinOverSms`, `resendPinOverVoice` ... one), `getToken`, `createSession`,
+   * `deleteSession`. Default: every operation of the 2FA API, but not the last three.
+   */
   operation?: string;
   /** How many requests it meets before it heals; default 1. */
   times?: number;
