@@ -72,14 +72,13 @@ export function cutDeclarations(folder, entries, hasSource) {
 
     // The map counts lines: what is cut leaves its lines behind.
     const lines = (whole) => (hasMap ? whole.replace(/[^\n]/gu, '') : '');
-    let text = '';
+    // A comment of the file stands before the first statement, apart from the statement's own.
+    let text = sourceFile.text.slice(0, sourceFile.statements[0].getStart(sourceFile, true));
     for (const statement of sourceFile.statements) {
-      // A file comment stands before the first statement, as a comment of its own.
       const start =
         statement === sourceFile.statements[0]
           ? statement.getStart(sourceFile, true)
           : statement.getFullStart();
-      if (text === '') text = sourceFile.text.slice(0, start);
       const whole = sourceFile.text.slice(start, statement.getEnd());
       if (needed.has(statement) || isReexport(statement)) text += whole;
       else if (ts.isImportDeclaration(statement)) text += importOf(statement, whole, used, lines);
