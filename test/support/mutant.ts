@@ -1,6 +1,6 @@
 /** The package with one guard taken out: what a test says of the guard must not be true of it. */
 
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Package from 'passport-sms-otp';
@@ -25,15 +25,19 @@ export async function withoutGuard(...patches: readonly Patch[]): Promise<typeof
   mkdirSync(folder, { recursive: true });
   const copy = mkdtempSync(join(folder, 'copy-'));
   cpSync(join(root, 'lib'), copy, { recursive: true });
-  for (const { file, from, to } of patches) {
-    const path = join(copy, file);
-    const text = readFileSync(path, 'utf8');
-    const found = text.split(from).length - 1;
-    if (found !== 1) throw new Error(`lib/${file} has ${found} places like ${from}: has the guard moved?`);
-    writeFileSync(
-      path,
-      text.replace(from, () => to),
-    );
+  try {
+    for (const { file, from, to } of patches) {
+      const path = join(copy, file);
+      const text = readFileSync(path, 'utf8');
+      const found = text.split(from).length - 1;
+      if (found !== 1) throw new Error(`lib/${file} has ${found} places like ${from}: has the guard moved?`);
+      writeFileSync(
+        path,
+        text.replace(from, () => to),
+      );
+    }
+    return (await import(/* @vite-ignore */ join(copy, 'index.ts'))) as typeof Package;
+  } finally {
+    rmSync(copy, { recursive: true });
   }
-  return (await import(/* @vite-ignore */ join(copy, 'index.ts'))) as typeof Package;
 }
