@@ -15,8 +15,20 @@ interface Operation {
   responses: Record<string, { content?: { 'application/json'?: { schema: Json } } }>;
 }
 
+/** A schema, as far as tests read it themselves. */
+export interface BareSchema {
+  type?: string;
+  enum?: string[];
+  properties?: Record<string, BareSchema>;
+  required?: string[];
+  items?: BareSchema;
+  allOf?: BareSchema[];
+  additionalProperties?: BareSchema;
+  $ref?: string;
+}
+
 interface Document {
-  components: { schemas: Record<string, Json> };
+  components: { schemas: Record<string, BareSchema & Json> };
   paths: Record<string, Record<string, Operation>>;
   shown: Record<string, Record<string, string[]>>;
 }
@@ -33,8 +45,31 @@ export const operations = Object.entries(document.paths).flatMap(([path, methods
   })),
 );
 
+/** The operation that a request is for; a query counts for nothing. */
 export function operationOf(method: string, path: string): (typeof operations)[number] | undefined {
-  return operations.find((each) => each.method === method && each.pattern.test(path));
+  const [pathname = ''] = path.split('?');
+  return operations.find((each) => each.method === method && each.pattern.test(pathname));
+}
+
+/** Without the hash in front that tells two schemas of one name apart, where the name alone does. */
+function shortName(name: string): string {
+  const short = name.replace(/^[0-9a-f]{64}\./, '');
+  return name !== short && short in document.components.schemas ? `${name.slice(0, 4)}.${short}` : short;
+}
+
+/** All schemas by their short names. */
+export const schemas: ReadonlyMap<string, BareSchema> = new Map(
+  Object.entries(document.components.schemas).map(([name, schema]) => [shortName(name), schema]),
+);
+
+/** The schema that is meant where one stands for another. */
+export function resolveSchema(schema: BareSchema): BareSchema {
+  const [inner] = schema.allOf ?? [];
+  if (inner !== undefined) return resolveSchema(inner);
+  if (schema.$ref === undefined) return schema;
+  const named = document.components.schemas[schema.$ref.replace('#/components/schemas/', '')];
+  if (named === undefined) throw new Error(`${schema.$ref} is no schema of the document`);
+  return resolveSchema(named);
 }
 
 function close(schema: unknown): unknown {
@@ -44,10 +79,13 @@ function close(schema: unknown): unknown {
   return { ...('properties' in schema && { additionalProperties: false }), ...Object.fromEntries(entries) };
 }
 
-/** All schemas, closed, for one operation; `optional` names shown properties that this one answer may lack. */
-function schemasFor(operationId: string, optional: readonly string[]): Json {
-  const shown = document.shown[operationId] ?? {};
-  const schemas = Object.entries(document.components.schemas).map(([name, schema]) => {
+/**
+ * All schemas, closed. With `answerOf`, what all examples of that operation's answers show is required, but for
+ * the `optional` properties that this one answer may lack.
+ */
+function closedSchemas(answerOf: string | undefined, optional: readonly string[]): Json {
+  const shown = document.shown[answerOf ?? ''] ?? {};
+  const closed = Object.entries(document.components.schemas).map(([name, schema]) => {
     const required = new Set([
       ...(Array.isArray(schema.required) ? schema.required : []),
       ...(shown[name] ?? []),
@@ -55,14 +93,14 @@ function schemasFor(operationId: string, optional: readonly string[]): Json {
     for (const each of optional) required.delete(each);
     return [name, close({ ...schema, ...(required.size > 0 && { required: [...required] }) })];
   });
-  return Object.fromEntries(schemas);
+  return Object.fromEntries(closed);
 }
 
 const compiled = new Map<string, ValidateFunction>();
 
 function validator(
   key: string,
-  operationId: string,
+  answerOf: string | undefined,
   schema: Json,
   optional: readonly string[],
 ): ValidateFunction {
@@ -71,7 +109,7 @@ function validator(
   const ajv = new Ajv2020({ allErrors: true, strict: true });
   formats.default(ajv);
   ajv.addKeyword('components');
-  const made = ajv.compile({ ...schema, components: { schemas: schemasFor(operationId, optional) } });
+  const made = ajv.compile({ ...schema, components: { schemas: closedSchemas(answerOf, optional) } });
   compiled.set(key, made);
   return made;
 }
@@ -106,5 +144,5 @@ export function requestErrors(method: string, path: string, body: unknown): stri
   if (!operation) return [`${method} ${path} is no operation`];
   const schema = operation.requestBody?.content?.['application/json']?.schema;
   if (!schema) return body === undefined ? [] : [`${operation.operationId} takes no body`];
-  return errorsOf(validator(`${operation.operationId} request`, operation.operationId, schema, []), body);
+  return errorsOf(validator(`${operation.operationId} request`, undefined, schema, []), body);
 }
