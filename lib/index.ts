@@ -24,6 +24,8 @@ export type {
   SendContext,
   SmsOtpStrategyOptions,
 } from './options.js';
+export type { OriginBoundMessage } from './origin-bound.js';
+export { originBoundText } from './origin-bound.js';
 export type {
   Channel,
   OtpClient,
