@@ -25,6 +25,14 @@ interface Import {
 
 /** Every import and re-export of a file, those of types too, static and dynamic. */
 function importsOf(path: string): Import[] {
+  const known = imports.get(path) ?? readImports(path);
+  imports.set(path, known);
+  return known;
+}
+
+const imports = new Map<string, Import[]>();
+
+function readImports(path: string): Import[] {
   const file = ts.createSourceFile(path, read(`lib/${path}`), ts.ScriptTarget.Latest, true);
   const found: Import[] = [];
   const note = (specifier: ts.Node, isType: boolean) => {
