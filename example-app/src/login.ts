@@ -3,7 +3,7 @@ import { type CountryCode, type OtpClient, SmsOtpStrategy } from 'passport-sms-o
 import type { Logger } from 'pino';
 import type { Database } from './database.js';
 import { limitersIn } from './limiters.js';
-import { sentenceFor } from './messages.js';
+import { messagesFor } from './messages.js';
 import type { Users } from './users.js';
 
 export interface PinService {
@@ -39,7 +39,7 @@ export function createLogin({ service, countries, secret, publicUrl, database, u
         limiter: limitersIn(database),
         secret,
         trustedOrigins: publicUrl ? [publicUrl.origin] : [],
-        messages: sentenceFor,
+        messages: messagesFor(countries),
         onEvent: (event) => log.info({ event }, event.type),
       },
       async ({ phoneNumber }) => phoneNumber !== undefined && users.findOrCreate(phoneNumber),

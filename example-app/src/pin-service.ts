@@ -20,6 +20,7 @@ export interface ConnectedPinService extends PinService {
 export async function connectPinService(settings: Settings, log: Logger): Promise<ConnectedPinService> {
   if (settings.infobip) {
     const client = clientFor(settings.infobip);
+    log.info('Asking Infobip for the application and the message template');
     const close = () => client.close();
     try {
       const ids = await setUp(client, settings.infobip, messageText(settings.publicUrl), log);

@@ -270,28 +270,38 @@ describe('each outcome has its sentence beside the field it is about', () => {
     },
   );
 
-  it('a number of a country that is not served', async () => {
+  it('a number of a country that is not served, and of a kind that is not', async () => {
     const croatian = await startTestSite(client, { countries: ['HR', 'SI'] });
     const page = await croatian.visitor().askForPin('+49 1512 3456789');
     expectOutcome(page, {
       status: 403,
-      alert: /Germany.* mobile number/,
+      alert: 'We do not serve Germany yet. Please use a mobile number from Croatia or Slovenia.',
       field: 'phone',
       kept: '+49 1512 3456789',
     });
     expect(page.html).toContain('A mobile number from Croatia or Slovenia, with its country code.');
+    expectOutcome(await croatian.visitor().askForPin('+385 1 4819 123'), {
+      status: 403,
+      alert: 'We cannot send a PIN to this kind of number. Please use a mobile number.',
+      field: 'phone',
+    });
     await croatian.close();
   });
 
-  it.each(['+881612345678', '+385 60 123 456'])(
-    'a number of a kind that is not served: %s',
-    async (phone) => {
-      const page = await visitor.askForPin(phone);
-      expect([400, 403]).toContain(page.status);
-      expect(alertsOn(page.html)[0]).toMatchObject({ field: 'phone' });
-      expect(client.sends).toHaveLength(0);
-    },
-  );
+  it('where one country is served, a number needs no country code', async () => {
+    const croatian = await startTestSite(client, { countries: ['HR'] });
+    const local = croatian.visitor();
+    expect((await local.get('/login')).html).toContain('from Croatia, with or without its country code.');
+    expect((await local.askForPin('091 123 4567')).location).toBe('/login/pin');
+    await croatian.close();
+  });
+
+  it.each(['+881612345678', '+385 60 123 456'])('a satellite or premium number: %s', async (phone) => {
+    const page = await visitor.askForPin(phone);
+    expect([400, 403]).toContain(page.status);
+    expect(alertsOn(page.html)[0]).toMatchObject({ field: 'phone' });
+    expect(client.sends).toHaveLength(0);
+  });
 
   it('a number that cannot be reached', async () => {
     client.onSend = async () => ({ pinId: '', sent: false });
