@@ -25,7 +25,7 @@ const REMEMBERED = 64;
 // With so many calls of its kind known, a drawn time says nothing; before, real answers are held back, too.
 const LEARNED = 16;
 // Before anything is known: longer than such a call over the Internet usually takes.
-const FIRST_MS: Record<Operation, number> = { send: 1500, resend: 1500, check: 600 };
+const FIRST_MS: Record<Operation, number> = { send: 2000, resend: 2000, check: 1000 };
 // How long a failure is taken for an outage that goes on.
 const OUTAGE_MS = 60_000;
 
@@ -49,25 +49,19 @@ export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => bo
     const started = performance.now();
     // Decided first: this call must not know more than a decoy that came at the same moment.
     const heldMs = recent[operation].length < LEARNED ? unlearned(operation) : 0;
-    const outcome = await request().then(
-      (answer) => () => answer,
-      (thrown: unknown) => () => {
-        throw thrown;
-      },
-    );
-    const tookMs = performance.now() - started;
     try {
-      const answer = outcome();
+      const answer = await request();
       failures.delete(operation);
-      recent[operation].push(tookMs);
+      recent[operation].push(performance.now() - started);
       if (recent[operation].length > REMEMBERED) recent[operation].shift();
-      await until(started + heldMs);
       return answer;
     } catch (thrown) {
       const error = asError(thrown, 'The PIN service failed with something that is no Error');
+      const tookMs = performance.now() - started;
       if (isOutage(thrown)) failures.set(operation, { error, tookMs, at: Date.now() });
-      await until(started + heldMs);
       throw thrown;
+    } finally {
+      await until(started + heldMs);
     }
   }
 
@@ -80,7 +74,8 @@ export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => bo
       await until(started + Math.max(tookMs, known.length < LEARNED ? unlearned(operation) : 0));
       throw failure.error;
     }
-    await until(started + (known.length < LEARNED ? unlearned(operation) : drawn(known)));
+    if (known.length < LEARNED) await until(started + unlearned(operation));
+    else await untilAbout(started + drawn(known));
   }
 
   // Longer than any call so far: real ones are held back as long, so the two cannot be told apart.
@@ -114,9 +109,21 @@ function drawn(known: readonly number[]): number {
   return time + ((neighbour - time) * Math.random()) / 2;
 }
 
-// Timers fire on whole milliseconds and a little late: the rest is waited for turn by turn.
+// Timers know whole milliseconds only: the rest is waited for turn by turn.
 async function until(due: number): Promise<void> {
   const left = due - performance.now();
   if (left > 2) await new Promise((resolve) => setTimeout(resolve, left - 2));
   while (performance.now() < due) await new Promise((resolve) => setImmediate(resolve));
+}
+
+// A busy process comes late to its timers, and as late to the service's answers. The times of those hold that already,
+// so what the last waits were late by is taken off again. A long stop of the process is no habit.
+let usuallyLate = 0;
+const LONGEST_LATE_MS = 50;
+
+async function untilAbout(due: number): Promise<void> {
+  const aim = due - usuallyLate;
+  const isAhead = performance.now() < aim;
+  await until(aim);
+  if (isAhead) usuallyLate += (Math.min(LONGEST_LATE_MS, performance.now() - aim) - usuallyLate) / 16;
 }
