@@ -357,6 +357,19 @@ describe('the cookie of a trusted browser', () => {
     later(31);
     expect(await login(site.browser(), ALICE, { Cookie: `${name}=${value}` })).toBe('pin_sent');
   });
+
+  it('counts no longer when its record has become another user\u2019s', async () => {
+    const site = createTrustingSite();
+    const browser = site.browser();
+    await enrol(browser);
+    const [record] = await site.records.list(ALICE.id);
+    if (record === undefined) throw new Error('nothing was remembered');
+    await site.records.remove(ALICE.id, record.id);
+    await site.records.add({ ...record, subject: BOB.id });
+    later(31);
+    expect(await login(browser)).toBe('pin_sent');
+    expect(await site.records.list(BOB.id)).toEqual([{ ...record, subject: BOB.id }]);
+  });
 });
 
 describe('a copy of the cookie', () => {
