@@ -2,8 +2,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { fromStore, SmsOtpError } from './errors.js';
+import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
-import type { CountryCode } from './phone.js';
 import { property, type RequestLike, signedInAs } from './request.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */

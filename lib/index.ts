@@ -16,6 +16,7 @@ export { openChallenge } from './challenge.js';
 export type { SmsOtpErrorCode } from './errors.js';
 export { SmsOtpError } from './errors.js';
 export type { SmsOtpEvent } from './events.js';
+export type { CountryCode, NumberType } from './numbering.js';
 export type {
   Awaitable,
   MessageId,
@@ -36,7 +37,6 @@ export type {
 } from './otp-client.js';
 export type { OutcomeCode, OutcomeDetails, SmsOtpInfo } from './outcome.js';
 export { OUTCOMES } from './outcome.js';
-export type { CountryCode, NumberType } from './phone.js';
 export type { RequestLike } from './request.js';
 export type { RequireSmsOtpOptions } from './second-factor.js';
 export { requireSmsOtp, SmsOtpRequiredError } from './second-factor.js';

@@ -16,9 +16,9 @@ import {
 import { type ChallengeStore, registerStore, sessionChallenges } from './challenge.js';
 import { settled } from './errors.js';
 import type { SmsOtpEvent } from './events.js';
+import { type CountryCode, isCountryCode, NUMBER_TYPES, type NumberType } from './numbering.js';
 import type { Channel, OtpClient } from './otp-client.js';
 import type { OutcomeCode, OutcomeDetails } from './outcome.js';
-import { type CountryCode, isCountryCode, NUMBER_TYPES, type NumberType } from './phone.js';
 import { originOf, type RequestLike } from './request.js';
 
 /** A value, or a promise of it. */

@@ -1,35 +1,6 @@
 /** Phone numbers: reading what people type, judging it, masking it. The only file that knows them. */
 
-import { isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/max';
-
-/** What kind of line a number belongs to, in libphonenumber's words. */
-export type NumberType =
-  | 'MOBILE'
-  | 'FIXED_LINE'
-  | 'FIXED_LINE_OR_MOBILE'
-  | 'VOIP'
-  | 'PREMIUM_RATE'
-  | 'SHARED_COST'
-  | 'TOLL_FREE'
-  | 'PAGER'
-  | 'VOICEMAIL'
-  | 'UAN'
-  | 'PERSONAL_NUMBER';
-
-/** Every {@link NumberType}. */
-export const NUMBER_TYPES: readonly NumberType[] = [
-  'MOBILE',
-  'FIXED_LINE',
-  'FIXED_LINE_OR_MOBILE',
-  'VOIP',
-  'PREMIUM_RATE',
-  'SHARED_COST',
-  'TOLL_FREE',
-  'PAGER',
-  'VOICEMAIL',
-  'UAN',
-  'PERSONAL_NUMBER',
-];
+import { type CountryCode, findNumber, type NumberType } from './numbering.js';
 
 /** A possible number. `type` is missing where the number is in no known range of its country. */
 export interface PhoneNumber {
@@ -70,22 +41,15 @@ export function readPhoneNumber(
   const compact = plainDigits(typed).replace(DIRECTION_MARKS, '').replace(SEPARATORS, '');
   if (compact === '') return typed.trim() === '' ? 'missing' : 'invalid';
   if (!/^[+\uff0b]?[0-9]{4,20}$/.test(compact)) return 'invalid';
-  const parsed = parsePhoneNumberFromString(compact.replace('\uff0b', '+'), {
-    ...(defaultCountry === undefined ? {} : { defaultCountry }),
-    extract: false,
-  });
-  if (parsed === undefined || parsed.ext !== undefined || !parsed.isPossible()) return 'invalid';
-  const isTest = isTestNumber(parsed.number);
+  const found = findNumber(compact.replace('\uff0b', '+'), defaultCountry);
+  if (found === undefined) return 'invalid';
+  const { phoneNumber, callingCode, type } = found;
+  const isTest = isTestNumber(phoneNumber);
   // Numbers kept for fiction are in no range that tells the countries of one calling code apart; its main one is first.
-  const country = parsed.country ?? (isTest ? parsed.getPossibleCountries()[0] : undefined);
+  const country = found.country ?? (isTest ? found.likelyCountry : undefined);
   if (country === undefined) return 'invalid';
-  return {
-    phoneNumber: parsed.number,
-    country,
-    type: parsed.getType(),
-    masked: `+${parsed.countryCallingCode} ${maskedEnd(parsed.number)}`,
-    ...(isTest && { test: true }),
-  };
+  const masked = `+${callingCode} ${maskedEnd(phoneNumber)}`;
+  return { phoneNumber, country, type, masked, ...(isTest && { test: true }) };
 }
 
 /** The last two digits behind bullets, for a number whose country is nobody's business. */
@@ -113,30 +77,3 @@ function digitValue(codePoint: number): number {
   while (/\p{Nd}/u.test(String.fromCodePoint(start - 1))) start -= 1;
   return (codePoint - start) % 10;
 }
-
-/** Whether `code` is a country whose numbers are known. */
-export function isCountryCode(code: string): code is CountryCode {
-  return isSupportedCountry(code);
-}
-
-/** ISO 3166-1 alpha-2 codes of the countries and territories whose numbers are known. */
-// biome-ignore format: one country a line is a long way to read
-export type CountryCode =
-  | 'AC' | 'AD' | 'AE' | 'AF' | 'AG' | 'AI' | 'AL' | 'AM' | 'AO' | 'AR' | 'AS' | 'AT' | 'AU' | 'AW'
-  | 'AX' | 'AZ' | 'BA' | 'BB' | 'BD' | 'BE' | 'BF' | 'BG' | 'BH' | 'BI' | 'BJ' | 'BL' | 'BM' | 'BN'
-  | 'BO' | 'BQ' | 'BR' | 'BS' | 'BT' | 'BW' | 'BY' | 'BZ' | 'CA' | 'CC' | 'CD' | 'CF' | 'CG' | 'CH'
-  | 'CI' | 'CK' | 'CL' | 'CM' | 'CN' | 'CO' | 'CR' | 'CU' | 'CV' | 'CW' | 'CX' | 'CY' | 'CZ' | 'DE'
-  | 'DJ' | 'DK' | 'DM' | 'DO' | 'DZ' | 'EC' | 'EE' | 'EG' | 'EH' | 'ER' | 'ES' | 'ET' | 'FI' | 'FJ'
-  | 'FK' | 'FM' | 'FO' | 'FR' | 'GA' | 'GB' | 'GD' | 'GE' | 'GF' | 'GG' | 'GH' | 'GI' | 'GL' | 'GM'
-  | 'GN' | 'GP' | 'GQ' | 'GR' | 'GT' | 'GU' | 'GW' | 'GY' | 'HK' | 'HN' | 'HR' | 'HT' | 'HU' | 'ID'
-  | 'IE' | 'IL' | 'IM' | 'IN' | 'IO' | 'IQ' | 'IR' | 'IS' | 'IT' | 'JE' | 'JM' | 'JO' | 'JP' | 'KE'
-  | 'KG' | 'KH' | 'KI' | 'KM' | 'KN' | 'KP' | 'KR' | 'KW' | 'KY' | 'KZ' | 'LA' | 'LB' | 'LC' | 'LI'
-  | 'LK' | 'LR' | 'LS' | 'LT' | 'LU' | 'LV' | 'LY' | 'MA' | 'MC' | 'MD' | 'ME' | 'MF' | 'MG' | 'MH'
-  | 'MK' | 'ML' | 'MM' | 'MN' | 'MO' | 'MP' | 'MQ' | 'MR' | 'MS' | 'MT' | 'MU' | 'MV' | 'MW' | 'MX'
-  | 'MY' | 'MZ' | 'NA' | 'NC' | 'NE' | 'NF' | 'NG' | 'NI' | 'NL' | 'NO' | 'NP' | 'NR' | 'NU' | 'NZ'
-  | 'OM' | 'PA' | 'PE' | 'PF' | 'PG' | 'PH' | 'PK' | 'PL' | 'PM' | 'PR' | 'PS' | 'PT' | 'PW' | 'PY'
-  | 'QA' | 'RE' | 'RO' | 'RS' | 'RU' | 'RW' | 'SA' | 'SB' | 'SC' | 'SD' | 'SE' | 'SG' | 'SH' | 'SI'
-  | 'SJ' | 'SK' | 'SL' | 'SM' | 'SN' | 'SO' | 'SR' | 'SS' | 'ST' | 'SV' | 'SX' | 'SY' | 'SZ' | 'TA'
-  | 'TC' | 'TD' | 'TG' | 'TH' | 'TJ' | 'TK' | 'TL' | 'TM' | 'TN' | 'TO' | 'TR' | 'TT' | 'TV' | 'TW'
-  | 'TZ' | 'UA' | 'UG' | 'US' | 'UY' | 'UZ' | 'VA' | 'VC' | 'VE' | 'VG' | 'VI' | 'VN' | 'VU' | 'WF'
-  | 'WS' | 'XK' | 'YE' | 'YT' | 'ZA' | 'ZM' | 'ZW';

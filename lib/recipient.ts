@@ -2,9 +2,10 @@
 
 import type { Challenge } from './challenge.js';
 import { asError, SmsOtpError } from './errors.js';
+import type { CountryCode } from './numbering.js';
 import type { Awaitable, SendContext, Settings } from './options.js';
 import type { Channel } from './otp-client.js';
-import { type CountryCode, maskedEmail, maskedEnd, type PhoneNumber, readPhoneNumber } from './phone.js';
+import { maskedEmail, maskedEnd, type PhoneNumber, readPhoneNumber } from './phone.js';
 import { bodyField, isSessionUser, type RequestLike } from './request.js';
 
 /** A recipient that may get a PIN, by at least one channel. A challenge is one, too. */

@@ -26,12 +26,15 @@ export function cutDeclarations(folder, entries, hasSource) {
     const module = checker.getSymbolAtLocation(program.getSourceFile(entry));
     for (const exported of checker.getExportsOfModule(module)) need(exported);
   }
-  // What merges into the host's own declarations counts wherever it stands.
-  for (const { statements } of sourceFiles) statements.filter(ts.isModuleDeclaration).forEach(keep);
+  // What merges into the host's own declarations, and what is passed on, counts wherever it stands.
+  for (const { statements } of sourceFiles)
+    statements
+      .filter((statement) => ts.isModuleDeclaration(statement) || ts.isExportDeclaration(statement))
+      .forEach(keep);
 
   const kept = new Set();
   for (const sourceFile of sourceFiles) {
-    if (!sourceFile.statements.some((statement) => needed.has(statement) || isReexport(statement))) continue;
+    if (!sourceFile.statements.some((statement) => needed.has(statement))) continue;
     const path = relative('.', sourceFile.fileName);
     const hasMap = hasSource(path);
     writeFileSync(path, cut(sourceFile, hasMap));
@@ -80,17 +83,13 @@ export function cutDeclarations(folder, entries, hasSource) {
           ? statement.getStart(sourceFile, true)
           : statement.getFullStart();
       const whole = sourceFile.text.slice(start, statement.getEnd());
-      if (needed.has(statement) || isReexport(statement)) text += whole;
+      if (needed.has(statement)) text += whole;
       else if (ts.isImportDeclaration(statement)) text += importOf(statement, whole, used, lines);
       else text += lines(whole);
     }
     text += '\n';
     return hasMap ? `${text}//# sourceMappingURL=${sourceFile.fileName.split('/').at(-1)}.map\n` : text;
   }
-}
-
-function isReexport(statement) {
-  return ts.isExportDeclaration(statement);
 }
 
 function importOf(statement, whole, used, lines) {
