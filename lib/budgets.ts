@@ -186,7 +186,7 @@ export interface Counters {
   /** Counts an attempt before the service is asked. */
   takeCheck(payer: Payer, challenge: { id: string; attemptsUsed: number }): Promise<CheckGrant>;
   /** With `spacesChecks`, waits until a number may be checked again; false when others were faster again. */
-  turnToCheck(payer: Payer): Promise<boolean>;
+  turnToCheck(challengeId: string): Promise<boolean>;
   /** Gives points back, to windows that still hold them. */
   giveBack(ticket: Ticket, options?: { keepCooldown?: boolean }): Promise<void>;
   /** Gives one attempt back. */
@@ -265,9 +265,10 @@ export function createCounters(settings: CounterSettings): Counters {
       duration: SECONDS_BETWEEN_CHECKS,
       purpose: 'budget',
     });
-  async function turnToCheck(payer: Payer): Promise<boolean> {
+  // By challenge and not by number: a stranger's checks of the same number must not take its owner's turn.
+  async function turnToCheck(challengeId: string): Promise<boolean> {
     if (!turns) return true;
-    const ask = () => asked(counted(turns.consume(keysOf(payer).number, 1)));
+    const ask = () => asked(counted(turns.consume(challengeId, 1)));
     const first = await ask();
     if (first.consumedPoints === 1) return true;
     await new Promise((resolve) => setTimeout(resolve, first.msBeforeNext + CLOCK_SLACK_MS / 5));
@@ -297,10 +298,9 @@ export function createCounters(settings: CounterSettings): Counters {
   ): Promise<{ taken: Taken; refused: boolean; result: LimiterResult }> {
     let refused = false;
     const result = await asked(
-      gauge.limiter.consume(key, 1).catch((rejection: unknown) => {
-        if (!isResult(rejection)) throw rejection;
+      gauge.limiter.consume(key, 1).then(requireResult, (rejection: unknown) => {
         refused = true;
-        return rejection;
+        return requireResult(rejection);
       }),
     );
     return { taken: { gauge, key, until: Date.now() + result.msBeforeNext }, refused, result };
@@ -448,7 +448,7 @@ export function createCounters(settings: CounterSettings): Counters {
     const count = (points: number) =>
       asked(
         attempts.consume(challenge.id, points).then(
-          (result) => result.consumedPoints,
+          (result) => requireResult(result).consumedPoints,
           // Whatever a refusal says it has counted (one out of a limiter's own memory says 0): it is over the limit.
           (rejection: unknown) => {
             if (!isResult(rejection)) throw rejection;
@@ -501,7 +501,7 @@ export function createCounters(settings: CounterSettings): Counters {
   async function claim(challengeId: string): Promise<boolean> {
     return asked(
       claims.consume(challengeId, 1).then(
-        (result) => result.consumedPoints === 1,
+        (result) => requireResult(result).consumedPoints === 1,
         (rejection: unknown) => {
           if (!isResult(rejection)) throw rejection;
           return false;
@@ -599,10 +599,13 @@ function refusal(refused: readonly { gauge: Gauge; result: LimiterResult }[]): R
 
 // Some asks only count: going over the limit is no refusal there.
 function counted(answer: Promise<LimiterResult>): Promise<LimiterResult> {
-  return answer.catch((rejection: unknown) => {
-    if (isResult(rejection)) return rejection;
-    throw rejection;
-  });
+  return answer.then(requireResult, requireResult);
+}
+
+// An answer that cannot be one grants nothing, and neither does an error.
+function requireResult(answer: unknown): LimiterResult {
+  if (isResult(answer)) return answer;
+  throw answer instanceof Error ? answer : new TypeError('A limiter answered nonsense', { cause: answer });
 }
 
 // The limiter rejects with a result when the budget refuses, and with an Error when its store is down.
@@ -612,9 +615,9 @@ function isResult(rejection: unknown): rejection is LimiterResult {
     typeof rejection === 'object' &&
     rejection !== null &&
     'msBeforeNext' in rejection &&
-    typeof rejection.msBeforeNext === 'number' &&
+    Number.isFinite(rejection.msBeforeNext) &&
     'consumedPoints' in rejection &&
-    typeof rejection.consumedPoints === 'number'
+    Number.isFinite(rejection.consumedPoints)
   );
 }
 

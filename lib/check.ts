@@ -102,9 +102,9 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   }
 
   // Narrowed: nothing but `verified === true` for the PIN id that was asked is a yes.
-  async function ask({ challenge, payer }: Attempt, pin: string): Promise<PinVerification> {
+  async function ask({ challenge }: Attempt, pin: string): Promise<PinVerification> {
     // The service's own limit on checks of one number would give a real one away: it is kept to beforehand.
-    if (!(await counters.turnToCheck(payer))) throw OUT_OF_TURN;
+    if (!(await counters.turnToCheck(challenge.id))) throw OUT_OF_TURN;
     if (challenge.decoy) {
       await pace.decoy('check');
       return { verified: false, pinId: '', reason: 'wrong_pin' };
@@ -143,17 +143,25 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     if (reason === 'expired' && !isHidden) return expired(attempt, fields);
     const { turn, challenge, attemptsUsed } = attempt;
     const attemptsRemaining = Math.max(0, challenge.attempts - attemptsUsed);
-    // If a parallel request has used the challenge, its session may be gone, and a save would bring it back.
-    const isUsed = (await counters.attemptsUsed(challenge.id)) === Number.POSITIVE_INFINITY;
+    const kept = await stillKept(turn, challenge);
     if ((reason === 'no_more_attempts' && !isHidden) || attemptsRemaining === 0) {
       emit({ type: 'challenge.exhausted', ...fields, code: 'attempts_exhausted' });
-      if (!isUsed) await challenges.remove(turn.req);
+      if (kept) await challenges.remove(turn.req);
       return outcome(turn, 'attempts_exhausted', {});
     }
     const code = reason === 'expired' ? 'pin_expired' : 'pin_wrong';
     emit({ type: 'pin.rejected', ...fields, attemptsRemaining, code });
-    if (!isUsed) await challenges.set(turn.req, { ...challenge, attemptsUsed });
+    if (kept) await challenges.set(turn.req, { ...kept, attemptsUsed });
     return outcome(turn, 'pin_wrong', { attemptsRemaining });
+  }
+
+  // The challenge as it is kept now, if it is there to be written. A parallel request may have used it up (its session
+  // may be gone, and a save would bring it back), sent its PIN again, or put another one in its place.
+  async function stillKept({ req }: Turn, challenge: Challenge): Promise<Challenge | undefined> {
+    if ((await counters.attemptsUsed(challenge.id)) === Number.POSITIVE_INFINITY) return undefined;
+    await challenges.refresh(req);
+    const now = await challenges.get(req);
+    return now?.id === challenge.id ? now : undefined;
   }
 
   // The challenge stays, past its time: a resend still knows where a new PIN goes.
@@ -161,7 +169,8 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const { turn, challenge } = attempt;
     await takeBack(attempt);
     emit({ type: 'pin.rejected', ...fields, code: 'pin_expired' });
-    await challenges.set(turn.req, { ...challenge, expiresAt: Math.min(challenge.expiresAt, Date.now()) });
+    const kept = await stillKept(turn, challenge);
+    if (kept) await challenges.set(turn.req, { ...kept, expiresAt: Math.min(kept.expiresAt, Date.now()) });
     return outcome(turn, 'pin_expired', {});
   }
 

@@ -104,6 +104,7 @@ const HOUSE = [
   'delivery.ts',
   'check.ts',
   'strategy.ts',
+  'origin-bound.ts',
   'index.ts',
 ];
 

@@ -169,7 +169,9 @@ function readEnvelope(body: string, hide: (text: string) => string): Told {
   if (!isRecord(json)) {
     return {};
   }
-  const clean = (value: unknown) => (isString(value) && value !== '' ? cut(hide(value)) : undefined);
+  // A service's sentence may name the recipient, whom a check or a resend does not know: no long number gets through.
+  const tell = (text: string) => cut(hide(text).replace(/\+?\d{7,}/g, '[hidden]'));
+  const clean = (value: unknown) => (isString(value) && value !== '' ? tell(value) : undefined);
   const exception = isRecord(json.requestError) ? json.requestError.serviceException : undefined;
   if (isRecord(exception)) {
     const errors = isRecord(exception.validationErrors) ? Object.entries(exception.validationErrors) : [];
