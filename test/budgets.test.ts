@@ -774,6 +774,26 @@ describe('a point that was taken for nothing', () => {
   });
 });
 
+describe('a failure that was counted for nothing', () => {
+  it('does not take back one of a later window: a success has reset the count in the meantime', async () => {
+    const { ask, client, host, url } = await site({
+      budgets: { failuresPerNumber: [{ points: 1, duration: 900 }], sendsPerNumber: null },
+    });
+    const [slow, right, wrong] = [host.browser(url), host.browser(url), host.browser(url)];
+    for (const browser of [slow, right, wrong]) expect(await ask(PHONE, { browser })).toBe('sent');
+    const { onVerify } = client;
+    client.onVerify = async () => {
+      client.onVerify = onVerify;
+      pass(10 * SECOND);
+      expect(await checked(right)).toBe('logged in');
+      expect(await wrongPins(wrong, 1)).toEqual(['pin_wrong']);
+      throw Object.assign(new Error('not judged'), { sent: false });
+    };
+    expect(await checked(slow)).toMatch(/^error/u);
+    expect(await ask()).toMatch(/^failuresPerNumber/u);
+  });
+});
+
 describe('attempts', () => {
   it('survive a restart of a process that counts in memory: the challenge knows the least', async () => {
     const store = new session.MemoryStore();

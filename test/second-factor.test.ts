@@ -280,20 +280,43 @@ describe('the mark of a proved PIN', () => {
     expect(store.writes).toBe(2);
   });
 
-  it('goes over to the next login of the same user under the name of each strategy', async () => {
+  it('is not there when the PIN was checked without a session and somebody else is logged in behind it', async () => {
+    const host = site(
+      {},
+      {
+        routes: (app, { passport }) => {
+          app.post(
+            '/switched',
+            passport.authenticate('sms-otp', { phase: 'check', session: false } as object),
+            (req, res, next) =>
+              req.logIn({ id: 'eva' } as Express.User, (error: unknown) => (error ? next(error) : res.end())),
+          );
+        },
+      },
+    );
+    const browser = await prove(host, '/switched');
+    expect((await browser.get('/me')).body.user.id).toBe('eva');
+    expect((await notes(host, browser)) ?? {}).not.toHaveProperty('marks');
+    expect(await opensAccount(browser)).toBe(false);
+  });
+
+  it.each([
+    ['the same user', 'u1', { 'sms-otp': MARK, again: MARK }],
+    ['nobody else', 'eva', { again: { ...MARK, user: 'eva' } }],
+  ])('goes over to the next login of %s, under the name of each strategy', async (_who, id, marks) => {
     const client = fakeClient();
     const host = createHost(client, {
       routes(app, { passport }) {
         passport.use(
           new SmsOtpStrategy(
             { client, applicationId: 'APP', messageId: 'MSG', countries: ['HR'], name: 'again' },
-            async () => ({ id: 'u1' }),
+            async () => ({ id }),
           ),
         );
         for (const phase of ['issue', 'check']) {
           app.post(
             `/again/${phase}`,
-            passport.authenticate('again', { phase } as object),
+            passport.authenticate('again', { phase, keepSessionInfo: true } as object),
             (_req, res) => void res.end(),
           );
         }
@@ -304,7 +327,7 @@ describe('the mark of a proved PIN', () => {
     await browser.check();
     await browser.post('/again/issue', { phone: PHONE });
     await browser.post('/again/check', { pin: PIN });
-    expect(await notes(host, browser)).toEqual({ marks: { 'sms-otp': MARK, again: MARK } });
+    expect(await notes(host, browser)).toEqual({ marks });
   });
 
   it('is not there when the session cannot be written, and nobody is logged in', async () => {
