@@ -11,7 +11,10 @@ export const groups = {
     tests: ['test/outcome.test.ts', ...journeys, ...attacks],
   },
   options: { mutate: ['lib/options.ts'], tests: ['test/options.test.ts', 'test/strategy.test.ts'] },
-  budgets: { mutate: ['lib/budgets.ts'], tests: ['test/budgets.test.ts', ...attacks, ...journeys] },
+  budgets: {
+    mutate: ['lib/budgets.ts'],
+    tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts', ...attacks, ...journeys],
+  },
   challenge: {
     mutate: ['lib/challenge.ts'],
     tests: ['test/challenge.test.ts', ...journeys, 'test/second-factor/*.test.ts'],
