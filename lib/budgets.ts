@@ -159,6 +159,8 @@ export interface Refusal {
   budget: BudgetName;
   retryAfterSeconds: number;
   isCooldown: boolean;
+  /** There once in a while when a country is stopped: what was sent there in the last `duration`, and typed in. */
+  stopped?: { sends: number; completed: number };
 }
 
 /** All budgets said yes. */
@@ -355,14 +357,8 @@ export function createCounters(settings: CounterSettings): Counters {
       ...wide.map(pair('all')),
     ]);
     if (refused) return refused;
-    if (fresh && country && countryKey && (await country.isStopped(countryKey))) {
-      return {
-        granted: false,
-        budget: 'countryCompletion',
-        isCooldown: false,
-        retryAfterSeconds: country.pause(),
-      } as const;
-    }
+    const watched = fresh && country && countryKey ? await country.look(countryKey) : undefined;
+    if (watched?.refusal) return watched.refusal;
 
     const ticket: Taken[] = [];
     // The cooldown alone first: of many requests at once exactly one goes on to the other limits of the number.
@@ -384,13 +380,14 @@ export function createCounters(settings: CounterSettings): Counters {
     if (!Array.isArray(second)) return second;
     const third = await takeAll(wide.map(pair('all')), ticket);
     if (!Array.isArray(third)) return third;
+    const stopped = await watched?.take(ticket);
+    if (stopped) return stopped;
 
     wide.forEach((gauge, index) => {
       const used = third[index]?.consumedPoints;
       if (used === gauge.limit.points) settings.onNear('sendsOverall', 100);
       else if (used === Math.ceil(gauge.limit.points * 0.8)) settings.onNear('sendsOverall', 80);
     });
-    if (fresh && country && countryKey) ticket.push(await country.countSend(countryKey));
     const now = Date.now();
     const waits = (results: LimiterResult[]) =>
       results.map((result) => (result.remainingPoints > 0 ? 0 : result.msBeforeNext));
@@ -526,42 +523,77 @@ export function createCounters(settings: CounterSettings): Counters {
           )
         : []),
       country && payer.country && !payer.test
-        ? country.countCompletion(apart(payer, payer.country), challenge.sentAt)
+        ? country.complete(apart(payer, payer.country), challenge.sentAt)
         : undefined,
     ]);
   }
 
   // Sends and completions in windows that start on the clock, so that both are judged over the same time; the
   // window before fades out, so that a new one does not start with sends that nobody had the time to complete.
-  function countryWatch({ sends, duration, minimumRatio }: CompletionLimit) {
+  function countryWatch({ sends: most, duration, minimumRatio }: CompletionLimit) {
     const forBoth = { points: Number.MAX_SAFE_INTEGER, duration: Math.min(2 * duration, LONGEST_DURATION) };
     const counter = (what: string) => gauge('countryCompletion', forBoth, what);
     const sent = counter('countrySends');
     const completed = counter('countryCompletions');
-    const window = (at: number) => Math.floor(at / (duration * 1000));
-    const key = (code: string, at: number) => `${code}:${window(at)}`;
-    const count = async (gauge: Gauge, code: string) => {
+    const windowMs = duration * 1000;
+    const key = (code: string, at: number) => `${code}:${Math.floor(at / windowMs)}`;
+    // When the operator was last told of a country; there are no more than countries.
+    const told = new Map<string, number>();
+
+    const used = async (gauge: Gauge, code: string, at: number) =>
+      (await read(gauge, key(code, at)))?.consumedPoints ?? 0;
+
+    /** A look at a country at one moment, for one request. */
+    async function look(code: string) {
       const now = Date.now();
-      const before = 1 - (now / (duration * 1000) - window(now));
-      const [current, previous] = await Promise.all([
-        read(gauge, key(code, now)),
-        read(gauge, key(code, now - duration * 1000)),
-      ]);
-      return (current?.consumedPoints ?? 0) + before * (previous?.consumedPoints ?? 0);
-    };
-    return {
-      async isStopped(code: string): Promise<boolean> {
-        const [sends_, completions] = await Promise.all([count(sent, code), count(completed, code)]);
-        return sends_ >= sends && completions < minimumRatio * sends_;
-      },
-      async countSend(code: string): Promise<Taken> {
-        return (await take(sent, key(code, Date.now()))).taken;
-      },
-      async countCompletion(code: string, sentAt: number): Promise<void> {
-        await take(completed, key(code, sentAt));
-      },
-      pause: () => Math.max(1, Math.ceil(duration - ((Date.now() / 1000) % duration))),
-    };
+      const weight = 1 - (now % windowMs) / windowMs;
+      const [current, before] = await Promise.all([used(sent, code, now), used(sent, code, now - windowMs)]);
+
+      async function judge(sentNow: number): Promise<Refusal | undefined> {
+        const sends = sentNow + weight * before;
+        if (sends < most) return undefined;
+        const [typed, typedBefore] = await Promise.all([
+          used(completed, code, now),
+          used(completed, code, now - windowMs),
+        ]);
+        const completions = typed + weight * typedBefore;
+        if (completions >= minimumRatio * sends) return undefined;
+        // Free again when enough of the window before has faded, or with the next window.
+        const until = sentNow < most && before > 0 ? 1 - (most - sentNow) / before : 1;
+        const isNews = now - (told.get(code) ?? Number.NEGATIVE_INFINITY) >= windowMs;
+        if (isNews) told.set(code, now);
+        return {
+          granted: false,
+          budget: 'countryCompletion',
+          isCooldown: false,
+          retryAfterSeconds: Math.max(1, Math.ceil((until * windowMs - (now % windowMs)) / 1000)),
+          ...(isNews && { stopped: { sends: Math.round(sends), completed: Math.round(completions) } }),
+        };
+      }
+
+      return {
+        refusal: await judge(current),
+        /** Counts a send first and then judges those before it: of many at once no more pass than may. */
+        async take(ticket: Taken[]): Promise<Refusal | undefined> {
+          try {
+            const { taken, result } = await take(sent, key(code, now));
+            ticket.push(taken);
+            const refused = await judge(result.consumedPoints - 1);
+            if (refused) await giveBack(ticket);
+            return refused;
+          } catch (thrown) {
+            await giveBack(ticket).catch(() => undefined);
+            throw thrown;
+          }
+        },
+      };
+    }
+
+    async function complete(code: string, sentAt: number): Promise<void> {
+      await take(completed, key(code, sentAt));
+    }
+
+    return { look, complete };
   }
 
   return { hash, takeSend, takeCheck, turnToCheck, giveBack, giveAttemptBack, attemptsUsed, claim, complete };

@@ -41,8 +41,11 @@ export type SmsOtpEvent = EventFields &
     /** `percent` of the budget is used up: 80 or 100. */
     | { type: 'budget.near'; budget: string; percent: number }
     | { type: 'budget.refused'; budget: string; retryAfterSeconds: number }
-    /** A country's PINs are sent and not typed in: it gets no more for now. */
-    | { type: 'country.stopped'; country: string }
+    /**
+     * A country's PINs are sent and not typed in: it gets no more for now. Told once by each process, and again for
+     * each further `duration` of the budget that it lasts; `budget.refused` tells of every request.
+     */
+    | { type: 'country.stopped'; country: string; sends: number; completed: number }
     /** The request was not even looked at: another site, another method. */
     | { type: 'request.refused' }
     /** The PIN was right and the login failed all the same: verify gave no user, or failed. */

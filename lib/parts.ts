@@ -133,10 +133,11 @@ export function createParts(settings: Settings): Parts {
     return undefined;
   }
 
-  function tooMany(turn: Turn, { budget, retryAfterSeconds }: Refusal, fields: Partial<EventFields>) {
+  function tooMany(turn: Turn, refusal: Refusal, fields: Partial<EventFields>) {
+    const { budget, retryAfterSeconds, stopped } = refusal;
     emit({ type: 'budget.refused', ...fields, budget, retryAfterSeconds, code: 'too_many_requests' });
-    if (budget === 'countryCompletion' && fields.country !== undefined) {
-      emit({ type: 'country.stopped', ...fields, country: fields.country });
+    if (stopped !== undefined && fields.country !== undefined) {
+      emit({ type: 'country.stopped', ...fields, country: fields.country, ...stopped });
     }
     return outcome(turn, 'too_many_requests', { retryAfterSeconds, budget });
   }
