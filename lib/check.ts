@@ -38,12 +38,11 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   async function check(turn: Turn): Promise<Action> {
     const { req } = turn;
     const challenge = await challenges.get(req);
+    if (challenge === undefined) return outcome(turn, 'no_challenge', {});
     const isTheirs =
-      challenge !== undefined &&
-      challenge.signedInAs === signedInAs(req) &&
-      (await recipients.isStillTheirs(req, challenge));
-    if (!isTheirs) return outcome(turn, 'no_challenge', {});
-    if (Date.now() >= challenge.expiresAt) return outcome(turn, 'pin_expired', {});
+      challenge.signedInAs === signedInAs(req) && (await recipients.isStillTheirs(req, challenge));
+    if (!isTheirs) return refuse(turn, challenge, 'no_challenge');
+    if (Date.now() >= challenge.expiresAt) return refuse(turn, challenge, 'pin_expired');
     const pin = readPin(bodyField(req, settings.pinField));
     if (pin === 'missing') return outcome(turn, 'pin_missing', {});
     if (pin === 'malformed') return outcome(turn, 'pin_malformed', {});
@@ -51,11 +50,21 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const payer = await parts.payerOf(req, challenge, challenge.channel);
     const grant = await counters.takeCheck(payer, challenge);
     // Another request of this session may be about to log in: the session is left alone.
-    if (grant.granted === 'used') return outcome(turn, 'no_challenge', {});
-    if (grant.granted === 'exhausted') return outcome(turn, 'attempts_exhausted', {});
+    if (grant.granted === 'used') return refuse(turn, challenge, 'no_challenge');
+    if (grant.granted === 'exhausted') return refuse(turn, challenge, 'attempts_exhausted');
     if (grant.granted === false) return parts.tooMany(turn, grant, fieldsOf(challenge, challenge.channel));
     const { ticket, attemptsUsed } = grant;
     return judge({ turn, challenge, payer, ticket, attemptsUsed }, pin.value);
+  }
+
+  // Without the service: the audit log tells of it all the same.
+  function refuse(
+    turn: Turn,
+    challenge: Challenge,
+    code: 'no_challenge' | 'pin_expired' | 'attempts_exhausted',
+  ): Action {
+    emit({ type: 'pin.rejected', ...fieldsOf(challenge, challenge.channel), code });
+    return outcome(turn, code, {});
   }
 
   function readPin(typed: unknown): { value: string } | 'missing' | 'malformed' {
@@ -92,7 +101,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     // The service would say yes twice: the claim is what makes a PIN work once.
     if (!(await counters.claim(challenge.id))) {
       await takeBack(attempt);
-      return outcome(turn, 'no_challenge', {});
+      return refuse(turn, challenge, 'no_challenge');
     }
     emit({ type: 'pin.verified', ...fields() });
     // From here on only verify, the removal and Passport can stop the login; the counters catch up as they can.

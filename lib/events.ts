@@ -36,6 +36,7 @@ export type SmsOtpEvent = EventFields &
     /** Somebody asked for the PIN of a test number (nothing was sent), or typed one in. */
     | { type: 'test_number.used'; operation: 'send' | 'resend' | 'check' }
     | { type: 'pin.verified' }
+    /** A PIN was typed in and did not open the challenge; `code` says why. */
     | { type: 'pin.rejected'; attemptsRemaining?: number }
     | { type: 'challenge.exhausted' }
     /** `percent` of the budget is used up: 80 or 100. */
@@ -46,7 +47,7 @@ export type SmsOtpEvent = EventFields &
      * each further `duration` of the budget that it lasts; `budget.refused` tells of every request.
      */
     | { type: 'country.stopped'; country: string; sends: number; completed: number }
-    /** The request was not even looked at: another site, another method. */
+    /** A request from another site, with another method, or for a country or a kind of number that gets no PINs. */
     | { type: 'request.refused' }
     /** The PIN was right and the login failed all the same: verify gave no user, or failed. */
     | { type: 'login.refused' }

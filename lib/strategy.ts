@@ -175,7 +175,12 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     // Before the sign-out gives the session another id: two clicks come with the same one.
     const sessionId = property(turn.req, 'sessionID');
     const target = await takeRecipient(turn.req);
-    if (!isTarget(target)) return outcome(turn, target.code, target.details);
+    if (!isTarget(target)) {
+      if (target.code === 'phone_not_allowed') {
+        emit({ type: 'request.refused', code: target.code, country: target.details.country });
+      }
+      return outcome(turn, target.code, target.details);
+    }
     const channels = recipients.firstChannels(target);
     const asked = askedChannel(turn) ?? channels[0];
     const channel = channels.find((possible) => possible === asked);
