@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { CommandError, type ExitStatus, usageError } from './command.js';
+import { CommandError, type ExitStatus, nearest, printJson, usageError } from './command.js';
 
 interface Command {
   summary: string;
@@ -16,6 +16,36 @@ const commands: ReadonlyMap<string, Command> = new Map([
       run: async (args) => (await import('./simulate.js')).simulate(args),
     },
   ],
+  [
+    'setup',
+    {
+      summary: 'find or make the application and the templates, and print or write their settings',
+      run: async (args) => (await import('./setup.js')).setup(args),
+    },
+  ],
+  [
+    'doctor',
+    {
+      summary: 'name what is wrong with address, key, application and templates',
+      run: async (args) => (await import('./doctor.js')).doctor(args),
+    },
+  ],
+  ['send', { summary: 'send a PIN', run: async (args) => (await import('./pins.js')).send(args) }],
+  [
+    'resend',
+    { summary: 'send the same PIN again', run: async (args) => (await import('./pins.js')).resend(args) },
+  ],
+  [
+    'verify',
+    { summary: 'ask whether a PIN is right', run: async (args) => (await import('./pins.js')).verify(args) },
+  ],
+  [
+    'status',
+    {
+      summary: 'tell what became of the PINs of a number',
+      run: async (args) => (await import('./pins.js')).status(args),
+    },
+  ],
 ]);
 
 function help(): string {
@@ -26,6 +56,8 @@ function help(): string {
 ${lines.join('\n')}
 
 "passport-sms-otp COMMAND --help" tells more about one command.
+
+Exit status: 0 done, 1 the answer is no, 2 wrong use, 3 the service or this machine failed.
 `;
 }
 
@@ -47,13 +79,24 @@ async function main([name, ...args]: readonly string[]): Promise<ExitStatus> {
   const known = [...commands.keys()].join(', ');
   if (name === undefined) throw usageError(`No command was given. Give one of: ${known}.`);
   const command = commands.get(name);
-  if (!command) throw usageError(`There is no command "${name}". Give one of: ${known}.`);
+  if (!command) {
+    const near = nearest(name, [...commands.keys()]);
+    const advice = near === undefined ? `Give one of: ${known}.` : `Did you mean "${near}"?`;
+    throw usageError(`There is no command "${name}". ${advice}`);
+  }
   return await command.run(args);
 }
 
+// Whoever reads our output may have had enough of it: `passport-sms-otp status ... | head -1`.
+process.stdout.on('error', (error) =>
+  process.exit('code' in error && error.code === 'EPIPE' ? undefined : 3),
+);
+
+const args = process.argv.slice(2);
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  process.exitCode = await main(args);
 } catch (error) {
+  if (error instanceof CommandError && error.json && args.includes('--json')) printJson(error.json);
   process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
   process.exitCode = error instanceof CommandError ? error.exitStatus : 3;
 }

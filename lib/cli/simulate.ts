@@ -1,5 +1,5 @@
 import { type Simulator, startSimulator } from '../simulator/index.js';
-import { CommandError, type ExitStatus, readFlags, usageError } from './command.js';
+import { CommandError, type ExitStatus, readFlags, showHelp, usageError, wholeNumber } from './command.js';
 
 const help = `Usage: passport-sms-otp simulate [options]
 
@@ -16,17 +16,14 @@ The phone answers only on this machine, under localhost, 127.0.0.1 or [::1].
 
 /** Runs the simulator until the process is told to end (SIGINT, SIGTERM). */
 export async function simulate(args: readonly string[]): Promise<ExitStatus> {
-  const flags = readFlags('simulate', args, {
+  const { values: flags } = readFlags('simulate', args, {
     port: { type: 'string', default: '4010' },
     host: { type: 'string', default: '127.0.0.1' },
     'api-key': { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   });
-  if (flags.help) {
-    process.stdout.write(help);
-    return 0;
-  }
+  if (flags.help) return showHelp(help);
   const apiKey = flags['api-key'];
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
     throw usageError('--api-key is empty or has a space in it. Give the key alone, without the word App.');
@@ -35,16 +32,11 @@ export async function simulate(args: readonly string[]): Promise<ExitStatus> {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
   });
-  const simulator = await start(readPort(flags.port), flags.host, apiKey);
+  const simulator = await start(wholeNumber('port', flags.port, 0, 65_535), flags.host, apiKey);
   process.stdout.write(flags.json ? asJson(simulator) : asText(simulator, flags.host));
   await ended;
   await simulator.close();
   return 0;
-}
-
-function readPort(text: string): number {
-  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw usageError(`--port is "${text}". Give a whole number from 0 to 65535.`);
 }
 
 async function start(port: number, host: string, apiKey: string | undefined): Promise<Simulator> {

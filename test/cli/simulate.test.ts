@@ -105,14 +105,18 @@ describe('passport-sms-otp simulate', () => {
   });
 
   it.each([
-    [['simulate', '--prot', '4010'], 'Unknown option \'--prot\'. See "passport-sms-otp simulate --help".\n'],
-    [['simulate', '--port'], /^Option '--port <value>' argument missing\. .*\n$/],
-    [['simulate', '--port', '65536'], '--port is "65536". Give a whole number from 0 to 65535.\n'],
-    [['simulate', '--port', 'http'], '--port is "http". Give a whole number from 0 to 65535.\n'],
+    [
+      ['simulate', '--prot', '4010'],
+      'simulate has no flag --prot. Did you mean --port? See "passport-sms-otp simulate --help".\n',
+    ],
+    [['simulate', '--port'], '--port needs a value. See "passport-sms-otp simulate --help".\n'],
+    [['simulate', '--port', '65536'], '--port is no whole number from 0 to 65535.\n'],
+    [['simulate', '--port', 'http'], '--port is no whole number from 0 to 65535.\n'],
     [['simulate', '--api-key', ''], /^--api-key is empty or has a space in it\. .*\n$/],
     [['simulate', '--api-key', 'App x'], /^--api-key is empty or has a space in it\. .*\n$/],
-    [['simulate', '4010'], /^Unexpected argument '4010'\. .*\n$/],
-    [['simluate'], /^There is no command "simluate"\. Give one of: .*\bsimulate\b.*\n$/],
+    [['simulate', '4010'], /^simulate takes no arguments, and got more\. .*\n$/],
+    [['simluate'], 'There is no command "simluate". Did you mean "simulate"?\n'],
+    [['fly'], /^There is no command "fly"\. Give one of: .*\bsimulate\b.*\n$/],
     [[], /^No command was given\. Give one of: .*\bsimulate\b.*\n$/],
   ])('refuses %j with one sentence and the status for wrong use', async (args, sentence) => {
     const { status, stdout, stderr } = await run(...args).ended();
