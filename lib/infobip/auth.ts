@@ -154,6 +154,7 @@ function oauthHeader(
       operation: 'the request for an access token',
       secrets: [clientSecret],
       sent: false,
+      isLogin: true,
     });
   }
 

@@ -49,7 +49,7 @@ export interface Finding {
 const FINDINGS = {
   service_unreachable: ['error', 'Compare baseUrl with the address shown in your Infobip account.'],
   service_failed: ['error', 'Try again in a few minutes.'],
-  key_refused: ['error', 'Make a new API key and use it with the address of the same account.'],
+  key_refused: ['error', 'Use credentials that are whole and valid, with the address of the same account.'],
   scope_missing: ['error', 'Give the key the scope 2fa:pin:send, and 2fa:manage for set-up and diagnosis.'],
   scope_manage_missing: [
     'warning',
@@ -157,7 +157,13 @@ function finding(code: FindingCode, message: string): Finding {
 
 /** Documented is 404; an id that cannot be one may be called a bad request. */
 function isMissing(error: unknown): boolean {
-  return error instanceof InfobipError && (error.status === 404 || error.status === 400);
+  if (!(error instanceof InfobipError)) {
+    return false;
+  }
+  return (
+    error.code === 'ERR_INFOBIP_NOT_FOUND' ||
+    (error.code === 'ERR_INFOBIP_BAD_REQUEST' && error.status === 400)
+  );
 }
 
 async function ofError(client: DiagnosedClient, applicationId: string, error: unknown): Promise<Finding> {

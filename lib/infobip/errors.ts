@@ -74,6 +74,8 @@ export interface FailedCall {
   secrets: readonly string[];
   /** What to say of `sent` where the outcome itself does not make it certain. */
   sent?: false | 'unknown';
+  /** Asks for nothing but access: a 400 then means that the credentials were refused (RFC 6749, section 5.2). */
+  isLogin?: boolean;
 }
 
 const CODES: Readonly<Record<number, InfobipErrorCode>> = {
@@ -97,12 +99,15 @@ const ADVICE: Readonly<Record<InfobipErrorCode, string>> = {
 };
 
 /** Makes the error for an outcome that is not the answer hoped for. */
-export function errorOf(outcome: Outcome, { operation, secrets, sent }: FailedCall): InfobipError {
+export function errorOf(
+  outcome: Outcome,
+  { operation, secrets, sent, isLogin = false }: FailedCall,
+): InfobipError {
   const hide = hider(secrets);
   const { status, headers = {} } = outcome;
   const told = 'body' in outcome ? readEnvelope(outcome.body, hide) : {};
   const requestId = headers['x-request-id'];
-  const code = codeFor(outcome);
+  const code = isLogin && status === 400 ? 'ERR_INFOBIP_UNAUTHORIZED' : codeFor(outcome);
   const cause =
     'cause' in outcome && outcome.cause !== undefined ? safeCause(outcome.cause, hide) : undefined;
   const sentence = sentenceFor(outcome, told, codeOf(cause));

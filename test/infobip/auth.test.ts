@@ -169,7 +169,7 @@ describe('OAuth 2 client credentials', () => {
 
   it.each([
     ['refused', { status: 401, body: {} }, 'ERR_INFOBIP_UNAUTHORIZED'],
-    ['called wrong', { status: 400, body: { error: 'invalid_client' } }, 'ERR_INFOBIP_BAD_REQUEST'],
+    ['called wrong', { status: 400, body: { error: 'invalid_client' } }, 'ERR_INFOBIP_UNAUTHORIZED'],
     ['asked to wait', { status: 429, headers: { 'retry-after': '9' } }, 'ERR_INFOBIP_RATE_LIMITED'],
     ['answered with nonsense', { body: '<html>' }, 'ERR_INFOBIP_UNEXPECTED_RESPONSE'],
     ['given no token', { body: { expires_in: 3600 } }, 'ERR_INFOBIP_UNEXPECTED_RESPONSE'],

@@ -162,6 +162,13 @@ describe('diagnose2fa', () => {
     expect(await codes()).toEqual([finding]);
   });
 
+  it.each([400, 401])('finds that client id or secret are refused with a %i', async (status) => {
+    service.answer({ status, body: { error: 'invalid_client' } });
+    const stranger = new Infobip2faClient({ baseUrl: service.url, clientId: 'shop', clientSecret: 'wrong' });
+    expect(await diagnose2fa(stranger, IDS)).toMatchObject([{ code: 'key_refused', severity: 'error' }]);
+    await stranger.close();
+  });
+
   it('finds that the service is down, that nothing listens, that something else does', async () => {
     replies[''] = { status: 503, headers: { 'retry-after': '0' } };
     expect(await codes()).toEqual(['error service_failed']);
