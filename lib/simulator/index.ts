@@ -91,7 +91,6 @@ const template = {
   messageText: 'Your PIN is {{pin}}.',
   pinType: 'NUMERIC',
   pinLength: 6,
-  senderId: 'ServiceSMS',
 };
 
 /**

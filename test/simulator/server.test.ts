@@ -395,7 +395,7 @@ describe('the cases of the service', () => {
               at,
               { pinType, pinLength, messageText: '{{pin}} @example.com #{{pin}}' },
               {
-                optional: ['language', 'voiceName', 'repeatDTMF', 'speechRate'],
+                optional: ['senderId', 'language', 'voiceName', 'repeatDTMF', 'speechRate'],
               },
             );
             const { pinId, pin } = await sent();
