@@ -226,7 +226,7 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
   });
 
   it('have shown key and password to nobody', () => {
-    expect(printed.length).toBeGreaterThan(60);
+    expect(printed).not.toEqual([]);
     expect(printed.join('\n')).not.toMatch(/a-key-that-nobody|hidden-password/);
   });
 });

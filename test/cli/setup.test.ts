@@ -170,6 +170,7 @@ describe('passport-sms-otp setup', { timeout: 60_000 }, () => {
     ]);
     expect(status).toBe(0);
     expect(shown).toContain(`"applicationId":"${simulator.applicationId}"`);
+    expect(shown).not.toContain(SECRET);
     const given = await runOnTerminal(['setup', '--json'], { env });
     expect(given.shown).toMatch(/^\{"applicationId"/);
     const ended = await runOnTerminal(['setup'], {}, [['Address', '\u0003']]);
@@ -177,7 +178,7 @@ describe('passport-sms-otp setup', { timeout: 60_000 }, () => {
   });
 
   it('has shown the key to nobody', () => {
-    expect(printed.length).toBeGreaterThan(15);
+    expect(printed).not.toEqual([]);
     expect(printed.join('\n')).not.toContain(SECRET);
     expect(printed.join('\n')).not.toContain('pass word');
   });
