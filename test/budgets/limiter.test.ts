@@ -64,7 +64,7 @@ describe('attempts', () => {
 describe('a limiter of the host', () => {
   const shared = () => {
     const counters = sharedCounters();
-    const strategy = { limiter: counters.limiter, secret: SECRET, storeTimeoutMs: 60 };
+    const strategy = { limiter: counters.limiter, secret: SECRET, storeTimeoutMs: 300 };
     return { counters, strategy };
   };
 

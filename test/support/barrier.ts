@@ -11,7 +11,7 @@ export interface Barrier {
  * A gate that opens when `count` callers stand before it, or after `fallbackMs` when fewer come (so that a test that
  * waits for too many fails on its count and does not hang).
  */
-export function barrier(count: number, fallbackMs = 3000): Barrier {
+export function barrier(count: number, fallbackMs = 8000): Barrier {
   let waiting = 0;
   let most = 0;
   let open: () => void = () => undefined;
