@@ -405,7 +405,7 @@ describe('the cases of the service', () => {
           }
         }
         const at = `/2fa/2/applications/${simulator.applicationId}/messages/${simulator.messageId}`;
-        const optional = ['language', 'voiceName', 'repeatDTMF', 'speechRate'];
+        const optional = ['senderId', 'language', 'voiceName', 'repeatDTMF', 'speechRate'];
         await api('PUT', at, { pinType: 'NUMERIC', pinLength: 6 }, { optional });
         let last = await sent();
         while (!last.pin.startsWith('0')) last = await sent();
