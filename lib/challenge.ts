@@ -215,7 +215,7 @@ export function createChallenges(store: ChallengeStore, name: string, timeoutMs:
 }
 
 /** A challenge out of a store, or undefined when what is there cannot be one. */
-export function readChallenge(stored: unknown): Challenge | undefined {
+function readChallenge(stored: unknown): Challenge | undefined {
   return isChallenge(stored) ? stored : undefined;
 }
 

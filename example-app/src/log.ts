@@ -27,7 +27,7 @@ export function logRequests(log: Logger) {
 }
 
 /** What an operator needs to know of an error, its causes included. */
-export function describeError(error: unknown): Record<string, unknown> {
+function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: withoutNumbers(String(error)) };
   const { name, message, stack, cause } = error;
   return {
@@ -45,7 +45,7 @@ function allMessages(error: Error): string {
 }
 
 /** Hides whatever is long enough to be a PIN or a phone number; ports and positions in a file are not. */
-export function withoutNumbers(text: string): string {
+function withoutNumbers(text: string): string {
   return text.replace(/\d{6,}/g, '[digits]');
 }
 

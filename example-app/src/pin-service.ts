@@ -68,7 +68,7 @@ function clientFor({ baseUrl, apiKey }: InfobipSettings): Infobip2faClient {
  * The text of the message. Behind an https address it ends with the line that lets browsers offer the PIN on this
  * site and on no other (https://wicg.github.io/sms-one-time-codes/).
  */
-export function messageText(publicUrl: URL | undefined): string {
+function messageText(publicUrl: URL | undefined): string {
   const text = '{{pin}} is your Skerry PIN. It is good for 10 minutes. We will never ask you for it.';
   return publicUrl?.protocol === 'https:' ? `${text}\n\n@${publicUrl.hostname} #{{pin}}` : text;
 }

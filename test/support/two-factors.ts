@@ -282,7 +282,7 @@ export function createSite(client: OtpClient, options: SiteOptions = {}): Site {
 }
 
 /** A browser of `app`, with an empty cookie jar. */
-export function visitor(app: Express): Visitor {
+function visitor(app: Express): Visitor {
   const agent = request.agent(app);
   const cookies = () =>
     new Map(
