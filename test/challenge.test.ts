@@ -381,7 +381,10 @@ describe('a challenge store of the host', () => {
       set: (req, name, challenge) => run('set', () => store.set(req, name, challenge)),
       remove: (req, name) => run('remove', () => store.remove(req, name)),
     };
-    const here = visit({ before: [store.middleware], strategy: { challenges, storeTimeoutMs: 300, ...more } });
+    const here = visit({
+      before: [store.middleware],
+      strategy: { challenges, storeTimeoutMs: 300, ...more },
+    });
     const breakAt = (method: Method, answer: () => Promise<never>) => {
       fault = { method, answer };
     };

@@ -114,7 +114,8 @@ export function errorOf(
   return new InfobipError(`${operation} failed: ${sentence} ${ADVICE[code]}`, {
     code,
     status,
-    requestId: isString(requestId) ? cut(hide(requestId)) : undefined,
+    // An id and nothing else: whatever stands in between may write a sentence there, and recipients into it.
+    requestId: isString(requestId) && /^[\w.:-]{1,128}$/.test(requestId) ? hide(requestId) : undefined,
     retryAfterSeconds: readRetryAfter(headers),
     serviceMessageId: told.serviceMessageId,
     violations: told.violations,
@@ -174,8 +175,9 @@ function readEnvelope(body: string, hide: (text: string) => string): Told {
   if (!isRecord(json)) {
     return {};
   }
-  // A service's sentence may name the recipient, whom a check or a resend does not know: no long number gets through.
-  const tell = (text: string) => cut(hide(text).replace(/\+?\d{7,}/g, '[hidden]'));
+  // A service's sentence may name the recipient, whom a check or a resend does not know, and the PIN, which a resend
+  // does not: no number of four digits or more gets through.
+  const tell = (text: string) => cut(hide(text).replace(/\+?\d{4,}/g, '[hidden]'));
   const clean = (value: unknown) => (isString(value) && value !== '' ? tell(value) : undefined);
   const exception = isRecord(json.requestError) ? json.requestError.serviceException : undefined;
   if (isRecord(exception)) {
