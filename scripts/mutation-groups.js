@@ -1,60 +1,57 @@
 /** Which suites judge which sources: a mutant is tried against these and not against everything. */
 
-const journeys = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/journeys/*.test.ts'];
-const attacks = ['test/attacks/{clients,money,process,second-factor}.test.ts'];
+const strategy = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/outcome.test.ts'];
+const attacks = ['test/attacks/{clients,money,owner,process,second-factor}.test.ts'];
+const secondFactor = [
+  'test/second-factor.test.ts',
+  'test/second-factor/{between,marks,nobody-gets-in}.test.ts',
+];
 
 /** @type {Record<string, { mutate: string[], tests: string[] }>} */
 export const groups = {
-  phone: { mutate: ['lib/phone.ts'], tests: ['test/phone.test.ts'] },
-  outcome: {
-    mutate: ['lib/outcome.ts', 'lib/action.ts', 'lib/errors.ts'],
-    tests: ['test/outcome.test.ts', ...journeys, ...attacks],
+  phone: {
+    mutate: ['lib/phone.ts'],
+    tests: ['test/{phone,outcome,options}.test.ts', 'test/attacks/money.test.ts'],
   },
-  options: { mutate: ['lib/options.ts'], tests: ['test/options.test.ts', 'test/strategy.test.ts'] },
+  outcome: { mutate: ['lib/outcome.ts'], tests: ['test/outcome.test.ts'] },
+  options: { mutate: ['lib/options.ts'], tests: ['test/{options,strategy}.test.ts'] },
   budgets: {
     mutate: ['lib/budgets.ts'],
-    tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts', ...attacks, ...journeys],
+    tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts', ...attacks],
   },
-  challenge: {
-    mutate: ['lib/challenge.ts'],
-    tests: ['test/challenge.test.ts', ...journeys, 'test/second-factor/*.test.ts'],
-  },
+  challenge: { mutate: ['lib/challenge.ts'], tests: ['test/{challenge,strategy}.test.ts', ...secondFactor] },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],
-    tests: ['test/second-factor.test.ts', 'test/second-factor/*.test.ts', ...attacks],
+    tests: [...secondFactor, 'test/attacks/second-factor.test.ts'],
   },
-  request: {
-    mutate: ['lib/request.ts', 'lib/recipient.ts'],
-    tests: [
-      'test/request.test.ts',
-      'test/second-factor/*.test.ts',
-      'test/phone.test.ts',
-      ...journeys,
-      ...attacks,
-    ],
+  strategy: { mutate: ['lib/strategy.ts'], tests: [...strategy, ...secondFactor, ...attacks] },
+  check: {
+    mutate: ['lib/check.ts'],
+    tests: [...strategy, 'test/{budgets,challenge,events,decoys}.test.ts', ...attacks],
   },
-  strategy: {
-    mutate: ['lib/strategy.ts', 'lib/check.ts', 'lib/verify.ts'],
-    tests: [
-      'test/outcome.test.ts',
-      'test/challenge.test.ts',
-      'test/second-factor/*.test.ts',
-      ...journeys,
-      ...attacks,
-    ],
-  },
+  verify: { mutate: ['lib/verify.ts'], tests: ['test/strategy/verify.test.ts', ...attacks] },
   delivery: {
-    mutate: ['lib/delivery.ts', 'lib/parts.ts', 'lib/decoy.ts'],
+    mutate: ['lib/delivery.ts'],
     tests: [
-      'test/{outcome,events,budgets,challenge}.test.ts',
-      'test/decoy*.test.ts',
-      'test/second-factor/*.test.ts',
-      ...journeys,
+      ...strategy,
+      'test/{budgets,challenge,events,decoys}.test.ts',
+      'test/second-factor/channels.test.ts',
       ...attacks,
     ],
   },
-  simulator: {
-    mutate: ['lib/simulator/service.ts'],
-    tests: ['test/simulator/*.test.ts', 'test/journeys/*.test.ts'],
+  parts: {
+    mutate: ['lib/parts.ts'],
+    tests: [...strategy, 'test/{events,request,decoys}.test.ts', ...attacks],
   },
+  decoy: { mutate: ['lib/decoy.ts'], tests: ['test/decoys.test.ts'] },
+  recipient: {
+    mutate: ['lib/recipient.ts'],
+    tests: ['test/{phone,outcome}.test.ts', 'test/second-factor/*.test.ts'],
+  },
+  request: { mutate: ['lib/request.ts'], tests: ['test/request.test.ts', ...secondFactor, ...attacks] },
+  action: {
+    mutate: ['lib/action.ts', 'lib/errors.ts'],
+    tests: [...strategy, 'test/challenge.test.ts', ...attacks],
+  },
+  simulator: { mutate: ['lib/simulator/service.ts'], tests: ['test/simulator/service.test.ts'] },
 };

@@ -212,7 +212,7 @@ describe('a site as the README has it', () => {
       const act = () =>
         operation === 'verifyPin' ? note('/login/pin', { pin: pin() }) : note('/login/resend', {});
       for (const fault of [
-        { status: 400, body: envelope, headers: { 'X-Request-Id': repeated } },
+        { status: 400, body: envelope, headers: { 'X-Request-Id': `for ${API_KEY}` } },
         { status: 500, body: envelope },
         { status: 401, body: envelope },
         { status: 429, body: envelope, headers: { 'Retry-After': '60' } },
