@@ -3,7 +3,8 @@
 import type { SmsOtpEvent } from 'passport-sms-otp';
 import { expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
-import { createHost, fakeClient, type LooseOptions, PIN } from '../support/host.js';
+import { createHost, fakeClient, type LooseOptions, PIN, serve } from '../support/host.js';
+import { SECRET, sharedCounters } from '../support/limiters.js';
 
 expectNoUnhandledRejection();
 
@@ -95,4 +96,29 @@ it('a limiter that answers nonsense, or throws at once, grants nothing', async (
     expect(status, String(consume)).toBeGreaterThanOrEqual(500);
     expect(client.sends).toHaveLength(0);
   }
+});
+
+it('a dead challenge makes no counter grow, whoever types into it', async () => {
+  const counters = sharedCounters();
+  let address = 0;
+  const client = fakeClient();
+  const host = createHost(client, {
+    strategy: { limiter: counters.limiter, secret: SECRET, clientKey: () => `client ${address++}` },
+  });
+  const browser = host.browser(await serve(host));
+  await browser.issue();
+  const cookie = browser.agent.jar.getCookies({
+    path: '/',
+    domain: '127.0.0.1',
+    secure: false,
+    script: false,
+  });
+  const race = Array.from({ length: 5 }, () => browser.check('000000'));
+  await Promise.all(race);
+  const before = counters.calls.get('budget consume');
+  for (let index = 0; index < 50; index += 1) {
+    await host.browser().post('/login/pin', { pin: '000000' }, { Cookie: cookie.toValueString() });
+  }
+  expect(counters.calls.get('budget consume')).toBe(before);
+  expect(client.checks).toHaveLength(5);
 });
