@@ -29,7 +29,7 @@ export const groups = {
     mutate: ['lib/check.ts'],
     tests: [...strategy, 'test/{budgets,challenge,events,decoys}.test.ts', ...attacks],
   },
-  verify: { mutate: ['lib/verify.ts'], tests: ['test/strategy/verify.test.ts', ...attacks] },
+  verify: { mutate: ['lib/verify.ts'], tests: ['test/strategy/verify.test.ts', 'test/attacks/process.test.ts'] },
   delivery: {
     mutate: ['lib/delivery.ts'],
     tests: [
