@@ -43,7 +43,7 @@ for (const name of names) {
     concurrency: Number(process.env.MUTATION_CONCURRENCY ?? 1),
     timeoutMS: 20_000,
     allowConsoleColors: false,
-    tempDirName: '.stryker-tmp',
+    tempDirName: `.stryker-tmp/${name}`,
   }).runMutationTest();
   tell(report);
 }

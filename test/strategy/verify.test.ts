@@ -161,6 +161,16 @@ describe('verify', () => {
     });
   });
 
+  it.each<[string, unknown]>([
+    ['null', null],
+    ['a number', 7],
+    ['an object whose message is no text', { message: { html: '<b>' }, since: 2020 }],
+  ])('has the message of the outcome where the info is %s', async (_what, info) => {
+    const host = hostWith((_proof, done) => done(null, false, info));
+    const { outcome } = (await login(host)).answer.body;
+    expect(outcome).toMatchObject({ code: 'user_refused', message: 'You cannot log in with this number.' });
+  });
+
   const thrown: [string, unknown][] = [
     ['an Error', new Error('the database is down')],
     ['undefined', undefined],
@@ -216,6 +226,7 @@ describe('verify', () => {
       expect(status).toBe(500);
       expect(body).not.toHaveProperty('reached');
       expect(host.errors[0]).toBeInstanceOf(Error);
+      if (!(reason instanceof Error)) expect(body.error.message).toMatch(/^The verify callback failed/u);
       expect((await browser.get('/me')).body.session.passport).toBeUndefined();
     },
   );
