@@ -4,7 +4,7 @@ const strategy = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/outc
 const attacks = ['test/attacks/{clients,money,owner,process,second-factor}.test.ts'];
 const secondFactor = [
   'test/second-factor.test.ts',
-  'test/second-factor/{between,marks,nobody-gets-in}.test.ts',
+  'test/second-factor/{between,guard,marks,nobody-gets-in}.test.ts',
 ];
 
 /** @type {Record<string, { mutate: string[], tests: string[] }>} */
@@ -22,14 +22,17 @@ export const groups = {
   challenge: { mutate: ['lib/challenge.ts'], tests: ['test/{challenge,strategy}.test.ts', ...secondFactor] },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],
-    tests: [...secondFactor, 'test/attacks/second-factor.test.ts'],
+    tests: [...secondFactor, 'test/{challenge,attacks/second-factor}.test.ts'],
   },
   strategy: { mutate: ['lib/strategy.ts'], tests: [...strategy, ...secondFactor, ...attacks] },
   check: {
     mutate: ['lib/check.ts'],
     tests: [...strategy, 'test/{budgets,challenge,events,decoys}.test.ts', ...attacks],
   },
-  verify: { mutate: ['lib/verify.ts'], tests: ['test/strategy/verify.test.ts', 'test/attacks/process.test.ts'] },
+  verify: {
+    mutate: ['lib/verify.ts'],
+    tests: ['test/strategy/verify.test.ts', 'test/attacks/process.test.ts'],
+  },
   delivery: {
     mutate: ['lib/delivery.ts'],
     tests: [
