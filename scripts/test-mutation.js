@@ -29,7 +29,7 @@ for (const name of names) {
     plugins: ['@stryker-mutator/vitest-runner'],
     vitest: { configFile: 'vitest.mutation.config.ts', related: false },
     mutate: groups[name].mutate,
-    ignorePatterns: ['dist', 'reports', 'docs/images', 'bench'],
+    ignorePatterns: ['reports', 'docs/images', 'bench'],
     incremental: true,
     incrementalFile: `reports/mutation/incremental-${name}.json`,
     reporters: ['progress', 'clear-text', 'json'],
