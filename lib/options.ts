@@ -102,7 +102,12 @@ interface CommonOptions<Req extends RequestLike> {
   verifyTimeoutMs?: number;
   /** False: `not_now`, nothing is sent and nothing counted. The place for SIM-swap and fraud scores. */
   beforeSend?: (context: SendContext<Req>) => Awaitable<boolean>;
-  /** False: the answer is as if a PIN had been sent, and none is. For sites without sign-up. */
+  /**
+   * False: the answer is as if a PIN had been sent, and none is. For sites without sign-up. So that neither bytes nor
+   * time tell who can receive a PIN, the first 16 calls of each kind after a start are held back to the time of a slow
+   * one (2 s for the very first), checks of one number are kept 3 s apart, and whatever the service has against a PIN
+   * reads `pin_wrong`. Your own functions must take as long for both.
+   */
   canReceivePin?: (context: SendContext<Req>) => Awaitable<boolean>;
   /** True: a browser known to be this recipient's (a signed cookie), counted apart from strangers. */
   knownBrowser?: (
