@@ -4,7 +4,6 @@
  */
 
 import { createHmac } from 'node:crypto';
-import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js';
 import type { Credit } from './challenge.js';
 import { fromStore } from './errors.js';
 
@@ -99,9 +98,24 @@ export interface LimiterOptions {
   purpose: 'budget' | 'attempts' | 'claim';
 }
 
-/** A limiter in this process's memory: what a strategy without the option `limiter` counts with. */
+/**
+ * A limiter in this process's memory: what a strategy without the option `limiter` counts with. Its code is loaded when
+ * it first counts: it is half of what loading this package would cost, and a host with a store never needs it.
+ */
 export function memoryLimiter(options: LimiterOptions): Limiter {
-  return new RateLimiterMemory(options);
+  let made: Limiter | undefined;
+  const ready = async (): Promise<Limiter> => {
+    const { default: RateLimiterMemory } = await import('rate-limiter-flexible/lib/RateLimiterMemory.js');
+    // Asked in parallel, only the first makes one: two would count apart.
+    made ??= new RateLimiterMemory(options);
+    return made;
+  };
+  return {
+    consume: async (key, points) => (made ?? (await ready())).consume(key, points),
+    reward: async (key, points) => (made ?? (await ready())).reward(key, points),
+    get: async (key) => (made ?? (await ready())).get(key),
+    delete: async (key) => (made ?? (await ready())).delete(key),
+  };
 }
 
 /** What `createCounters` needs of the parsed options. */
