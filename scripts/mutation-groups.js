@@ -1,7 +1,7 @@
 /** Which suites judge which sources: a mutant is tried against these and not against everything. */
 
 const strategy = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/outcome.test.ts'];
-const attacks = ['test/attacks/{clients,money,owner,process,second-factor}.test.ts'];
+const attacks = ['test/attacks/{clients,process,second-factor}.test.ts'];
 const secondFactor = [
   'test/second-factor.test.ts',
   'test/second-factor/{between,guard,marks,nobody-gets-in}.test.ts',
@@ -17,7 +17,11 @@ export const groups = {
   options: { mutate: ['lib/options.ts'], tests: ['test/{options,strategy}.test.ts'] },
   budgets: {
     mutate: ['lib/budgets.ts'],
-    tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts', ...attacks],
+    tests: [
+      'test/{budgets,events,known-browser}.test.ts',
+      'test/budgets/*.test.ts',
+      'test/attacks/clients.test.ts',
+    ],
   },
   challenge: { mutate: ['lib/challenge.ts'], tests: ['test/{challenge,strategy}.test.ts', ...secondFactor] },
   'second-factor': {
