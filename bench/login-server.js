@@ -2,14 +2,18 @@
 
 import express from 'express';
 import session from 'express-session';
+import { parsePhoneNumberFromString } from 'libphonenumber-js/max';
 import passport from 'passport';
 import { SmsOtpStrategy } from 'passport-sms-otp';
 import PassportStrategy from 'passport-strategy';
+import { RateLimiterMemory } from 'rate-limiter-flexible';
 
+let pins = 0;
 // The PIN service answers at once: only the site's own work is measured.
 const client = {
   async sendPin() {
-    return { pinId: 'PIN-ID', sent: true };
+    pins += 1;
+    return { pinId: `PIN-${pins}`, sent: true };
   },
   async resendPin(pinId) {
     return { pinId, sent: true };
@@ -46,6 +50,44 @@ class ByHand extends PassportStrategy {
   }
 }
 
+const limiter = (keyPrefix, points, duration) => new RateLimiterMemory({ keyPrefix, points, duration });
+
+/** The same with the guards that tutorials name: a real number, four limits on sends, attempts, a new session id. */
+class ByTutorial extends ByHand {
+  cooldown = limiter('cooldown', 1, 30);
+  perNumber = limiter('number', 5, 3600);
+  perClient = limiter('client', 1e9, 3600);
+  overall = limiter('overall', 1e9, 3600);
+  attempts = limiter('attempts', 5, 600);
+
+  async issue(req, challengeRedirect) {
+    const phone = parsePhoneNumberFromString(String(req.body.phone));
+    if (!phone?.isValid() || phone.getType() === 'PREMIUM_RATE')
+      return this.fail({ message: 'invalid' }, 400);
+    try {
+      await this.cooldown.consume(phone.number);
+      await Promise.all([
+        this.perNumber.consume(phone.number),
+        this.perClient.consume(req.ip),
+        this.overall.consume('all'),
+      ]);
+    } catch {
+      return this.fail({ message: 'too many' }, 429);
+    }
+    return super.issue(req, challengeRedirect);
+  }
+
+  async check(req) {
+    if (!req.session.otp) return this.fail({ message: 'none' }, 401);
+    try {
+      await this.attempts.consume(req.session.otp.pinId);
+    } catch {
+      return this.fail({ message: 'too many' }, 429);
+    }
+    return super.check(req);
+  }
+}
+
 const strategies = {
   ours: () =>
     new SmsOtpStrategy(
@@ -63,6 +105,7 @@ const strategies = {
       async ({ phoneNumber }) => ({ phoneNumber }),
     ),
   'by hand': () => new ByHand(),
+  'by tutorial': () => new ByTutorial(),
 };
 
 passport.use(strategies[process.argv[2]]());

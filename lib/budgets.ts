@@ -3,7 +3,7 @@
  * rate-limiter-flexible. A point is taken before the service is asked and given back when the request did not go on.
  */
 
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey } from 'node:crypto';
 import type { Credit } from './challenge.js';
 import { fromStore } from './errors.js';
 
@@ -110,11 +110,14 @@ export function memoryLimiter(options: LimiterOptions): Limiter {
     made ??= new RateLimiterMemory(options);
     return made;
   };
+  // Not async: once the limiter is there, its own promise is the answer.
+  const ask = <T>(question: (limiter: Limiter) => Promise<T>): Promise<T> =>
+    made ? question(made) : ready().then(question);
   return {
-    consume: async (key, points) => (made ?? (await ready())).consume(key, points),
-    reward: async (key, points) => (made ?? (await ready())).reward(key, points),
-    get: async (key) => (made ?? (await ready())).get(key),
-    delete: async (key) => (made ?? (await ready())).delete(key),
+    consume: (key, points) => ask((limiter) => limiter.consume(key, points)),
+    reward: (key, points) => ask((limiter) => limiter.reward(key, points)),
+    get: (key) => ask((limiter) => limiter.get(key)),
+    delete: (key) => ask((limiter) => limiter.delete(key)),
   };
 }
 
@@ -269,8 +272,9 @@ export function createCounters(settings: CounterSettings): Counters {
     purpose: 'claim',
   });
 
+  const secret = createSecretKey(settings.secret, 'utf8');
   function hash(value: string): string {
-    return createHmac('sha256', settings.secret).update(value).digest('base64url').slice(0, 22);
+    return createHmac('sha256', secret).update(value).digest('base64url').slice(0, 22);
   }
 
   const turns =

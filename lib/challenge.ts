@@ -113,11 +113,12 @@ export function ownEntry(holder: unknown, key: string): unknown {
 
 /** Writes an own entry, whatever the key is called, and leaves no empty holder behind when a value is taken away. */
 export function setNote(session: object, kind: 'challenges' | 'marks', name: string, value: unknown): void {
-  const notes = { ...asObject(ownEntry(session, 'smsOtp')) };
-  const entries = new Map(Object.entries(asObject(notes[kind])));
-  if (value === undefined) entries.delete(name);
-  else entries.set(name, value);
-  if (entries.size > 0) notes[kind] = Object.fromEntries(entries);
+  const notes = asObject(ownEntry(session, 'smsOtp'));
+  const entries = asObject(notes[kind]);
+  // Defined and not assigned: `__proto__` is a name like any other.
+  if (value === undefined) delete entries[name];
+  else Object.defineProperty(entries, name, { value, configurable: true, enumerable: true, writable: true });
+  if (Object.keys(entries).length > 0) notes[kind] = entries;
   else delete notes[kind];
   if (Object.keys(notes).length > 0) Reflect.set(session, 'smsOtp', notes);
   else Reflect.deleteProperty(session, 'smsOtp');
@@ -188,7 +189,9 @@ export function createChallenges(store: ChallengeStore, name: string, timeoutMs:
       if (isSession) requireServerSession(req);
     },
     async get(req) {
-      return readChallenge(await fromStore(store.get(req, name), timeoutMs));
+      // The session was read before the request came here: no deadline, and no timer for it.
+      const stored = isSession ? store.get(req, name) : fromStore(store.get(req, name), timeoutMs);
+      return readChallenge(await stored);
     },
     async set(req, challenge) {
       await fromStore(store.set(req, name, challenge), timeoutMs);

@@ -58,16 +58,18 @@ export function settled(returned: unknown): unknown {
 }
 
 /** The answer of a store, or an error when it fails or has not answered after `ms` milliseconds. */
-export async function fromStore<T>(answer: PromiseLike<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer after ${ms} ms`)), ms);
+export function fromStore<T>(answer: T | PromiseLike<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown) => {
+      clearTimeout(timer);
+      const message = 'The store of challenges and counters is down';
+      reject(new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause }));
+    };
+    const timer = setTimeout(() => fail(new Error(`no answer after ${ms} ms`)), ms);
+    // A store in JavaScript may answer without a promise.
+    Promise.resolve(answer).then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    }, fail);
   });
-  try {
-    return await Promise.race([answer, late]);
-  } catch (cause) {
-    throw new SmsOtpError('ERR_SMS_OTP_STORE', 'The store of challenges and counters is down', { cause });
-  } finally {
-    clearTimeout(timer);
-  }
 }
