@@ -2,6 +2,7 @@ import { Passport } from 'passport';
 import { type CountryCode, type OtpClient, SmsOtpStrategy } from 'passport-sms-otp';
 import type { Logger } from 'pino';
 import type { Database } from './database.js';
+import type { KnownBrowsers } from './known-browsers.js';
 import { limitersIn } from './limiters.js';
 import { messagesFor } from './messages.js';
 import type { Users } from './users.js';
@@ -20,13 +21,23 @@ export interface LoginOptions {
   publicUrl: URL | undefined;
   database: Database;
   users: Users;
+  knownBrowsers: KnownBrowsers;
   log: Logger;
 }
 
 export type Login = ReturnType<typeof createLogin>;
 
 /** Passport with the one strategy of this site: whoever can read the PIN is the user with that number. */
-export function createLogin({ service, countries, secret, publicUrl, database, users, log }: LoginOptions) {
+export function createLogin({
+  service,
+  countries,
+  secret,
+  publicUrl,
+  database,
+  users,
+  knownBrowsers,
+  log,
+}: LoginOptions) {
   const passport = new Passport();
 
   passport.use(
@@ -38,6 +49,7 @@ export function createLogin({ service, countries, secret, publicUrl, database, u
         countries,
         limiter: limitersIn(database),
         secret,
+        knownBrowser: knownBrowsers.isKnown,
         trustedOrigins: publicUrl ? [publicUrl.origin] : [],
         messages: messagesFor(countries),
         onEvent: (event) => log.info({ event }, event.type),

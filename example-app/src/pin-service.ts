@@ -1,3 +1,4 @@
+import { originBoundText } from 'passport-sms-otp';
 import { diagnose2fa, Infobip2faClient, InfobipError, setUp2fa } from 'passport-sms-otp/infobip';
 import { type Simulator, startSimulator } from 'passport-sms-otp/simulator';
 import type { Logger } from 'pino';
@@ -66,11 +67,14 @@ function clientFor({ baseUrl, apiKey }: InfobipSettings): Infobip2faClient {
 
 /**
  * The text of the message. Behind an https address it ends with the line that lets browsers offer the PIN on this
- * site and on no other (https://wicg.github.io/sms-one-time-codes/).
+ * site and on no other, where the address is a domain: browsers know no such line for others.
  */
 function messageText(publicUrl: URL | undefined): string {
   const text = '{{pin}} is your Skerry PIN. It is good for 10 minutes. We will never ask you for it.';
-  return publicUrl?.protocol === 'https:' ? `${text}\n\n@${publicUrl.hostname} #{{pin}}` : text;
+  const isDomain = publicUrl !== undefined && /\.[a-z][^.]*$/.test(publicUrl.hostname);
+  return publicUrl?.protocol === 'https:' && isDomain
+    ? originBoundText({ text, host: publicUrl.hostname, maxParts: 2 })
+    : text;
 }
 
 type Ids = Pick<PinService, 'applicationId' | 'messageId'>;

@@ -1,5 +1,6 @@
 import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
 import { openChallenge, type SmsOtpInfo } from 'passport-sms-otp';
+import type { KnownBrowsers } from './known-browsers.js';
 import type { Login } from './login.js';
 import { countOf, duration, phoneHint } from './messages.js';
 import { onlyMethod } from './problems.js';
@@ -27,10 +28,11 @@ interface Mishap {
 
 export interface RouteOptions {
   passport: Login;
+  knownBrowsers: KnownBrowsers;
   countries: readonly string[] | 'all';
 }
 
-export function routes({ passport, countries }: RouteOptions): Router {
+export function routes({ passport, knownBrowsers, countries }: RouteOptions): Router {
   const router = Router();
 
   router
@@ -90,6 +92,19 @@ export function routes({ passport, countries }: RouteOptions): Router {
     };
   }
 
+  /** Makes the visitor the user, and leads them to where they wanted to go. */
+  function enter(req: Request, res: Response, next: NextFunction, user: Express.User): void {
+    // Read before the login: Passport makes a new session.
+    const { returnTo = '/account' } = req.session;
+    req.logIn(user, (error) => {
+      if (error) return next(error);
+      delete req.session.returnTo;
+      req.session.cookie.maxAge = loginMs;
+      knownBrowsers.remember(res, user);
+      res.redirect(303, returnTo);
+    });
+  }
+
   /** The page of the field that the outcome is about, with the outcome's status. */
   async function showMishap(req: Request, res: Response, mishap: Mishap): Promise<void> {
     const challenge = await openChallenge(req);
@@ -125,18 +140,6 @@ function showPin(req: Request, res: Response, challenge: OpenChallenge | null, m
     problemAt: mishap && (mishap.phase === 'resend' ? 'resend' : 'pin'),
     waitSeconds,
     wait: duration(waitSeconds),
-  });
-}
-
-/** Makes the visitor the user, and leads them to where they wanted to go. */
-function enter(req: Request, res: Response, next: NextFunction, user: Express.User): void {
-  // Read before the login: Passport makes a new session.
-  const { returnTo = '/account' } = req.session;
-  req.logIn(user, (error) => {
-    if (error) return next(error);
-    delete req.session.returnTo;
-    req.session.cookie.maxAge = loginMs;
-    res.redirect(303, returnTo);
   });
 }
 

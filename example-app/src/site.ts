@@ -3,6 +3,7 @@ import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { requireCsrfToken } from './csrf.js';
 import { answers, type Database } from './database.js';
+import { createKnownBrowsers } from './known-browsers.js';
 import { logRequests } from './log.js';
 import { createLogin, type PinService } from './login.js';
 import { notFound, showProblem } from './problems.js';
@@ -28,13 +29,20 @@ const publicFolder = fileURLToPath(new URL('../public', import.meta.url));
 export function createSite({ settings, sessionSecret, service, database, log }: SiteOptions): Express {
   const { countries, publicUrl, trustProxy } = settings;
   const https = publicUrl?.protocol === 'https:';
+  const users = usersIn(database);
+  const knownBrowsers = createKnownBrowsers({
+    secret: deriveSecret(sessionSecret, 'known browsers'),
+    https,
+    users,
+  });
   const passport = createLogin({
     service,
     countries,
     secret: deriveSecret(sessionSecret, 'sms-otp limiter keys'),
     publicUrl,
     database,
-    users: usersIn(database),
+    users,
+    knownBrowsers,
     log,
   });
 
@@ -55,7 +63,7 @@ export function createSite({ settings, sessionSecret, service, database, log }: 
   site.use(passport.session());
   site.use(readForm);
   site.use(requireCsrfToken);
-  site.use(routes({ passport, countries }));
+  site.use(routes({ passport, knownBrowsers, countries }));
   site.use(notFound);
   site.use(showProblem);
   return site;

@@ -28,10 +28,15 @@ export async function startTestSite(
   const folder = mkdtempSync(join(tmpdir(), 'site-'));
   const database = openDatabase(folder);
   const logged: Record<string, unknown>[] = [];
-  const { applicationId = 'APP', messageId = 'MSG', ...given } = settings;
+  const {
+    applicationId = 'APP',
+    messageId = 'MSG',
+    sessionSecret = 'a secret for tests, long enough for all',
+    ...given
+  } = settings;
   const site = createSite({
     settings: { countries: 'all', publicUrl: undefined, trustProxy: false, ...given },
-    sessionSecret: 'a secret for tests, long enough for all',
+    sessionSecret,
     service: { client, applicationId, messageId },
     database,
     log: createLog({ write: (line) => logged.push(JSON.parse(line)) }),
