@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Infobip2faClient } from './client.js';
 import { InfobipError } from './errors.js';
 import { type Limit, type PinShape, parseLimit } from './setup.js';
@@ -78,6 +79,7 @@ const FINDINGS = {
   pin_length_differs: ['error', 'Give template and site the same length.'],
   pin_length_unknown: ['warning', 'Set pinLength in the template.'],
   pin_type_differs: ['error', 'Give template and site the same type.'],
+  // A warning where the site said what the line should carry.
   origin_line_missing: [
     'info',
     'End the text with a line "@your.site #{{pin}}": browsers then fill the PIN in.',
@@ -92,7 +94,10 @@ const FINDINGS = {
     'warning',
     'Verify each recipient in the account, or upgrade it and register a sender of your own.',
   ],
-  email_resend_scope: ['info', 'Give the key the scope 2fa:pin:send or 2fa:pin:manage besides 2fa:manage.'],
+  email_resend_scope: [
+    'warning',
+    'Give the key the scope 2fa:pin:send or 2fa:pin:manage besides 2fa:manage.',
+  ],
 } as const satisfies Record<string, readonly [Severity, string]>;
 
 export type FindingCode = keyof typeof FINDINGS;
@@ -118,7 +123,7 @@ const DAY = 86_400;
 
 type DiagnosedClient = Pick<
   Infobip2faClient,
-  'getApplication' | 'getMessageTemplate' | 'getVerificationStatus'
+  'getApplication' | 'getMessageTemplate' | 'getVerificationStatus' | 'resendPin'
 >;
 
 /**
@@ -150,9 +155,9 @@ export async function diagnose2fa(
   return findings;
 }
 
-function finding(code: FindingCode, message: string): Finding {
+function finding(code: FindingCode, message: string, weighs?: Severity): Finding {
   const [severity, mend] = FINDINGS[code];
-  return { code, severity, message, mend };
+  return { code, severity: weighs ?? severity, message, mend };
 }
 
 /** Documented is 404; an id that cannot be one may be called a bad request. */
@@ -266,7 +271,9 @@ async function ofTemplateId(
 ): Promise<Finding[]> {
   try {
     const template = await client.getMessageTemplate(applicationId, messageId);
-    return [...ofTemplate(template, channel, site)];
+    const findings = [...ofTemplate(template, channel, site)];
+    const isEmail = channel === 'email' && template.emailTemplateId !== undefined;
+    return isEmail ? [...findings, ...(await ofEmailResend(client))] : findings;
   } catch (error) {
     if (isMissing(error)) {
       return [
@@ -275,6 +282,19 @@ async function ofTemplateId(
     }
     throw error;
   }
+}
+
+/** The one operation for which 2fa:manage is not enough: asked of a PIN that cannot be there, it sends nothing. */
+async function ofEmailResend(client: DiagnosedClient): Promise<Finding[]> {
+  try {
+    await client.resendPin(randomUUID().replaceAll('-', '').toUpperCase(), { channel: 'email' });
+  } catch (error) {
+    if (error instanceof InfobipError && error.code === 'ERR_INFOBIP_FORBIDDEN') {
+      return [finding('email_resend_scope', 'The key may send PINs by e-mail but not send them again.')];
+    }
+    if (!isMissing(error)) throw error;
+  }
+  return [];
 }
 
 function* ofTemplate(
@@ -305,13 +325,7 @@ function* ofTemplate(
   if (pinType !== undefined && pinType !== type) {
     yield finding('pin_type_differs', `${name} makes ${pinType} PINs, the site expects ${type}.`);
   }
-  if (channel === 'email') {
-    yield finding(
-      'email_resend_scope',
-      'A resend by e-mail is the one operation for which 2fa:manage is not enough.',
-    );
-    return;
-  }
+  if (channel === 'email') return;
   if (!messageText?.includes('{{pin}}')) {
     yield finding('pin_placeholder_missing', `${name} has no {{pin}} in its text: messages carry no PIN.`);
   }
@@ -342,7 +356,11 @@ function* ofOriginLine(messageText: string, domain: string | undefined): Generat
           'origin_line_malformed',
           'The line that binds the PIN to the site is not the last, or misspelt.',
         )
-      : finding('origin_line_missing', 'The SMS has no last line that binds the PIN to the site.');
+      : finding(
+          'origin_line_missing',
+          'The SMS has no last line that binds the PIN to the site.',
+          domain === undefined ? 'info' : 'warning',
+        );
   } else if (domain !== undefined && host.toLowerCase() !== domain.toLowerCase()) {
     yield finding('origin_line_of_other_domain', `The SMS binds its PIN to ${host}, the site is ${domain}.`);
   }

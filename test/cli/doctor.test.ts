@@ -7,6 +7,7 @@ import { findClosedPort } from '../support/service.js';
 const KEYS = [
   { key: 'may-send', scopes: ['2fa:pin:send'] },
   { key: 'may-nothing', scopes: ['2fa:sdk'] },
+  { key: 'may-manage', scopes: ['2fa:manage'] },
 ] as const;
 
 const simulators: Simulator[] = [];
@@ -131,13 +132,22 @@ const scenarios: Scenario[] = [
       const email = await client.createEmailMessageTemplate(applicationId, { emailTemplateId: 7, ...text });
       return { INFOBIP_VOICE_MESSAGE_ID: email.messageId, INFOBIP_EMAIL_MESSAGE_ID: email.messageId };
     },
-    finds: [
-      'pin_length_differs',
-      'sender_too_long',
-      'origin_line_malformed',
-      'template_of_other_channel',
-      'email_resend_scope',
-    ],
+    finds: ['pin_length_differs', 'sender_too_long', 'origin_line_malformed', 'template_of_other_channel'],
+  },
+  {
+    what: 'a key that may not send e-mails again',
+    wrong: async (client, { applicationId, messageId }) => {
+      await client.updateMessageTemplate(applicationId, messageId, { messageText: bound });
+      const email = await client.createEmailMessageTemplate(applicationId, { emailTemplateId: 7, ...text });
+      return { INFOBIP_EMAIL_MESSAGE_ID: email.messageId, INFOBIP_API_KEY: 'may-manage' };
+    },
+    finds: ['email_resend_scope'],
+  },
+  {
+    what: 'a text without the line that the site counts on',
+    wrong: () => undefined,
+    args: ['--domain', 'shop.example'],
+    finds: ['origin_line_missing'],
   },
   {
     what: 'a template without a length and without a PIN',

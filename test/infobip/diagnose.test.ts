@@ -26,6 +26,8 @@ let service: Service;
 let client: Infobip2faClient;
 /** The answer to each path below the application. */
 let replies: Record<string, Reply>;
+let resendByEmail: Reply;
+let asked: string[];
 
 beforeEach(async () => {
   replies = {
@@ -35,9 +37,13 @@ beforeEach(async () => {
     '/messages/EMAIL': { body: EMAIL },
     '/verifications?msisdn=10000000000': { body: { verifications: [] } },
   };
-  service = await startService(
-    ({ path }) => replies[path.replace('/2fa/2/applications/APP', '')] ?? { status: 404 },
-  );
+  resendByEmail = { status: 404 };
+  asked = [];
+  service = await startService(({ path }) => {
+    asked.push(path);
+    if (path.endsWith('/resend/email')) return resendByEmail;
+    return replies[path.replace('/2fa/2/applications/APP', '')] ?? { status: 404 };
+  });
   client = new Infobip2faClient({ baseUrl: service.url, apiKey: 'some-key' });
 });
 
@@ -121,6 +127,7 @@ describe('diagnose2fa', () => {
     ],
     [{ messageText: 'Hello' }, ['error pin_placeholder_missing', 'info origin_line_missing']],
     [{ messageText: '{{pin}}' }, ['info origin_line_missing']],
+    [{ messageText: '{{pin}}' }, ['warning origin_line_missing'], { domain: 'shop.example' }],
     [{ messageText: '{{pin}}\n@shop.example #{{pin}}.' }, ['warning origin_line_malformed']],
     [{ messageText: '{{pin}}\n@shop.example #{{pin}}\nBye' }, ['warning origin_line_malformed']],
     [{ messageText: '{{pin}} @shop.example #{{pin}}' }, ['warning origin_line_malformed']],
@@ -140,9 +147,25 @@ describe('diagnose2fa', () => {
     expect(await codes(site)).toEqual(findings);
   });
 
+  it('asks for a resend by e-mail of a PIN that cannot be there, to see whether the key may', async () => {
+    const email = { applicationId: 'APP', messageId: { email: 'EMAIL' } };
+    expect(await codes({}, email)).toEqual([]);
+    resendByEmail = { status: 400 };
+    expect(await codes({}, email)).toEqual([]);
+    resendByEmail = { status: 403 };
+    expect(await codes({}, email)).toEqual(['warning email_resend_scope']);
+    resendByEmail = { status: 418 };
+    expect(await codes({}, email)).toEqual(['error service_failed']);
+    const resends = asked.filter((path) => path.endsWith('/resend/email'));
+    expect(new Set(resends).size).toBe(4);
+    for (const path of resends) expect(path).toMatch(/^\/2fa\/2\/pin\/[0-9A-F]{32}\/resend\/email$/);
+    expect(await codes({}, { applicationId: 'APP', messageId: { sms: 'SMS', voice: 'VOICE' } })).toEqual([]);
+    expect(asked.filter((path) => path.endsWith('/resend/email'))).toHaveLength(4);
+  });
+
   it('looks at the template of every channel that is named', async () => {
     const messageId = { sms: 'SMS', voice: 'VOICE', email: 'EMAIL' };
-    expect(await codes({}, { applicationId: 'APP', messageId })).toEqual(['info email_resend_scope']);
+    expect(await codes({}, { applicationId: 'APP', messageId })).toEqual([]);
     replies['/messages/VOICE'] = { body: { ...VOICE, pinLength: 4 } };
     replies['/messages/EMAIL'] = { body: { ...EMAIL, pinType: 'HEX', emailTemplateId: undefined } };
     expect(await codes({}, { applicationId: 'APP', messageId: { voice: 'VOICE', email: 'EMAIL' } })).toEqual([
