@@ -56,6 +56,8 @@ const switches = {
   ncStatusWithoutLookup: ['absent', 'present'],
   /** A placeholder of the template that the send gives no value for: left as it is in the text, or refused. */
   missingPlaceholder: ['keep', '400'],
+  /** Whether languages have a standard voice; where they have none, a call is refused whose template has no `voiceName`. */
+  standardVoice: ['present', 'absent'],
   /** Whether `pinLength` must lie between 1 and 8. */
   pinLengthLimited: [true, false],
   /** What an update makes of configuration values that it leaves out. */

@@ -283,8 +283,13 @@ export class TwoFactorService {
   }
 
   private fitChannel(template: Template, channel: Channel): void {
-    if ((template.channel === 'email') === (channel === 'email')) return;
-    throw new ServiceError(400, { text: `The message template does not fit the channel ${channel}.` });
+    if ((template.channel === 'email') !== (channel === 'email')) {
+      throw new ServiceError(400, { text: `The message template does not fit the channel ${channel}.` });
+    }
+    const isMute = channel === 'voice' && template.channel === 'text' && template.voiceName === undefined;
+    if (isMute && this.options.behaviour().standardVoice === 'absent') {
+      throw new ServiceError(400, { text: `There is no standard voice for "${template.language ?? 'en'}".` });
+    }
   }
 
   private checkPlaceholders(template: Template, placeholders: Record<string, string>): void {

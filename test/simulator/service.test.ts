@@ -583,6 +583,22 @@ describe('a send', () => {
     expect(send(phone)).toMatchObject({ to: phone });
   });
 
+  it('refuses a call in a language without a standard voice, unless the template names a voice', () => {
+    configure({}, { language: 'hr' });
+    const { pinId } = send();
+    behave({ standardVoice: 'absent' });
+    for (const call of [() => send(phone, {}, 'voice'), () => resend(pinId, {}, 'voice')]) {
+      expect(refusal(call)).toMatchObject({
+        status: 400,
+        message: 'There is no standard voice for "hr".',
+      });
+    }
+    expect(sent).toHaveLength(1);
+    expect(send()).toMatchObject({ smsStatus: 'MESSAGE_SENT' });
+    configure({}, { language: 'hr', voiceName: 'Vesna' });
+    expect(send(phone, {}, 'voice')).toMatchObject({ callStatus: 'PENDING_ACCEPTED' });
+  });
+
   it('refuses a text with an unfilled placeholder when told to', () => {
     configure({}, { messageText: '{{pin}} {{name}}' });
     behave({ missingPlaceholder: '400' });
