@@ -53,7 +53,9 @@ export function asError(thrown: unknown, message: string): Error {
  * promise, which is no answer; that it may reject later must not end the process.
  */
 export function settled(returned: unknown): unknown {
-  if (returned instanceof Promise) returned.catch(() => undefined);
+  if (typeof Reflect.get(Object(returned), 'then') === 'function') {
+    Promise.resolve(returned).catch(() => undefined);
+  }
   return returned;
 }
 

@@ -1,6 +1,7 @@
 /** Test numbers: a few numbers with a fixed PIN and an end date, around any client. Nothing is ever sent for them. */
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { settled } from './errors.js';
 import { isFictional } from './fictional.js';
 import { checkKnown, type PinType, parsePin } from './options.js';
 import type { OtpClient, PinVerification, ResendPinRequest, SendPinRequest, SentPin } from './otp-client.js';
@@ -28,7 +29,7 @@ export interface TestNumbersOptions {
    */
   secret?: string;
   /** Called at each use. What it throws is ignored. The strategy tells its own `onEvent` of each use, too. */
-  onEvent?: (event: TestNumberEvent) => void;
+  onEvent?: (event: TestNumberEvent) => unknown;
 }
 
 /** A test number was used. */
@@ -114,7 +115,7 @@ export function withTestNumbers(
 
   function tell(operation: TestNumberEvent['operation'], { masked }: Entry): void {
     try {
-      onEvent?.({ type: 'test_number.used', at: Date.now(), operation, recipient: masked });
+      settled(onEvent?.({ type: 'test_number.used', at: Date.now(), operation, recipient: masked }));
     } catch {
       // An audit log that fails must not decide over a login.
     }

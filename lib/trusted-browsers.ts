@@ -2,7 +2,7 @@
 
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { ownEntry } from './challenge.js';
-import { fromStore, SmsOtpError } from './errors.js';
+import { fromStore, SmsOtpError, settled } from './errors.js';
 import type { Awaitable } from './options.js';
 import type { Channel } from './otp-client.js';
 import { header, property, type RequestLike, signedInAs } from './request.js';
@@ -82,7 +82,7 @@ export interface TrustedBrowsersOptions {
   /** A store that has not answered after so many milliseconds is down. @default 3000 */
   storeTimeoutMs?: number;
   /** What it throws is ignored. */
-  onEvent?: (event: TrustedBrowserEvent) => void;
+  onEvent?: (event: TrustedBrowserEvent) => unknown;
 }
 
 /** A response, as far as cookies go. */
@@ -345,7 +345,7 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
 
   function emit(event: TrustedBrowserEvent): void {
     try {
-      onEvent?.(event);
+      settled(onEvent?.(event));
     } catch {
       // An audit log that fails must not decide over a login.
     }
