@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises';
 
-const all = ['login', 'decoys', 'loading'];
+const all = ['login', 'client', 'decoys', 'loading'];
 const named = process.argv.slice(2);
 const unknown = named.find((name) => !all.includes(name));
 if (unknown !== undefined) {
