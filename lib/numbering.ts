@@ -16,21 +16,6 @@ export type NumberType =
   | 'UAN'
   | 'PERSONAL_NUMBER';
 
-/** Every {@link NumberType}. */
-export const NUMBER_TYPES: readonly NumberType[] = [
-  'MOBILE',
-  'FIXED_LINE',
-  'FIXED_LINE_OR_MOBILE',
-  'VOIP',
-  'PREMIUM_RATE',
-  'SHARED_COST',
-  'TOLL_FREE',
-  'PAGER',
-  'VOICEMAIL',
-  'UAN',
-  'PERSONAL_NUMBER',
-];
-
 /** A number of a possible length. */
 export interface PossibleNumber {
   /** E.164 with its plus sign. */

@@ -15,7 +15,7 @@ import {
 import { type ChallengeStore, registerStore, sessionChallenges } from './challenge.js';
 import { settled } from './errors.js';
 import type { SmsOtpEvent } from './events.js';
-import { type CountryCode, isCountryCode, NUMBER_TYPES, type NumberType } from './numbering.js';
+import { type CountryCode, isCountryCode, type NumberType } from './numbering.js';
 import type { Channel, OtpClient } from './otp-client.js';
 import type { OutcomeCode, OutcomeDetails } from './outcome.js';
 import { originOf, property, type RequestLike } from './request.js';
@@ -263,6 +263,14 @@ const NEVER_PINNED: readonly NumberType[] = [
   'VOICEMAIL',
   'UAN',
   'PERSONAL_NUMBER',
+];
+
+const NUMBER_TYPES: readonly NumberType[] = [
+  'MOBILE',
+  'FIXED_LINE',
+  'FIXED_LINE_OR_MOBILE',
+  'VOIP',
+  ...NEVER_PINNED,
 ];
 
 // The least length that gives 20 random bits (NIST SP 800-63B, OWASP ASVS 6.5.4), or as many as six digits.
