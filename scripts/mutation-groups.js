@@ -11,10 +11,13 @@ const secondFactor = [
 export const groups = {
   phone: {
     mutate: ['lib/phone.ts'],
-    tests: ['test/{phone,outcome,options}.test.ts', 'test/attacks/money.test.ts'],
+    tests: ['test/{phone,outcome,options,test-numbers}.test.ts', 'test/second-factor/channels.test.ts'],
   },
   outcome: { mutate: ['lib/outcome.ts'], tests: ['test/outcome.test.ts'] },
-  options: { mutate: ['lib/options.ts'], tests: ['test/{options,strategy}.test.ts'] },
+  options: {
+    mutate: ['lib/options.ts'],
+    tests: ['test/{options,phone,strategy}.test.ts', 'test/options/settings.test.ts'],
+  },
   budgets: {
     mutate: ['lib/budgets.ts'],
     tests: [

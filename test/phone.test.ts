@@ -37,6 +37,7 @@ describe('a typed number', () => {
     ['in Arabic-Indic digits', '+\u0663\u0668\u0665\u0669\u0661\u0661\u0662\u0663\u0664\u0665\u0666\u0667'],
     ['in Devanagari digits', '+\u0969\u096e\u096b\u096f\u0967\u0967\u0968\u0969\u096a\u096b\u096c\u096d'],
     ['copied from a contact, with direction marks', '\u202a+385 91 123 4567\u202c'],
+    ['with as many blanks as there is room for', `+385911234567${' '.repeat(51)}`],
   ])('is read %s', async (_how, phone) => {
     expect(await typed(phone)).toMatchObject(accepted('+385911234567'));
   });
@@ -126,6 +127,11 @@ describe('a typed number', () => {
     ['universal shared cost', '+80812345678'],
     ['universal personal', '+87812345678901'],
     ['universal premium', '+979123456789'],
+    ['a number of JSON', 385911234567],
+    ['a truth', true],
+    ['a list', ['+385911234567']],
+    ['an object', { length: 13 }],
+    ['longer than anybody types', `+385911234567${' '.repeat(52)}`],
   ])('is invalid when it is %s', async (_what, phone) => {
     expect(await typed(phone)).toMatchObject(invalid);
   });
