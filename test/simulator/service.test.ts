@@ -548,7 +548,7 @@ describe('a send', () => {
 
   it('needs an application that is enabled', () => {
     configure({}, {}, { enabled: false });
-    expect(refusal(() => send()).status).toBe(400);
+    expect(refusal(() => send())).toMatchObject({ status: 400, message: 'The application is disabled.' });
     behave({ disabledApplication: 403 });
     expect(refusal(() => send()).status).toBe(403);
     service.applications.update(ids.applicationId, { name: 'Test', enabled: true });
@@ -565,15 +565,53 @@ describe('a send', () => {
     behave({ notFoundMessageId: 'RESOURCE_NOT_FOUND' });
     expect(refusal(() => send(phone, unknown)).messageId).toBe('RESOURCE_NOT_FOUND');
     behave({ unknownId: 400 });
-    expect(refusal(() => send(phone, unknown))).toMatchObject({ status: 400, messageId: 'BAD_REQUEST' });
+    expect(refusal(() => send(phone, unknown))).toMatchObject({
+      status: 400,
+      messageId: 'BAD_REQUEST',
+      message: text,
+    });
   });
 
   it('needs a template that fits the channel', () => {
     const { messageId } = emailTemplate();
-    expect(refusal(() => send(phone, { messageId })).status).toBe(400);
+    expect(refusal(() => send(phone, { messageId }))).toMatchObject({
+      status: 400,
+      message: 'The message template does not fit the channel sms.',
+    });
     expect(refusal(() => send('ana@example.com', {}, 'email')).status).toBe(400);
     expect(refusal(() => send('ana@example.com')).violations).toHaveProperty('to');
     expect(refusal(() => send(phone, { messageId }, 'email')).violations).toHaveProperty('to');
+  });
+
+  it.each([
+    '41 79 302 67 27',
+    `x${phone}`,
+    `${phone}x`,
+    '041793026727',
+    '+041793026727',
+    '4179',
+    '4'.repeat(16),
+  ])('does not go to the number "%s"', (to) => {
+    const sentence = 'must be a phone number in international format, digits only';
+    for (const plusInTo of ['accept', 'refuse'] as const) {
+      behave({ plusInTo });
+      expect(refusal(() => send(to)).violations).toEqual({ to: [sentence] });
+    }
+  });
+
+  it.each([
+    'ana',
+    '@example.com',
+    'ana@',
+    'ana b@example.com',
+    'ana@example.com b',
+    'a@b@c',
+    'ana@exa mple.com',
+  ])('does not go to the address "%s"', (to) => {
+    const { messageId } = emailTemplate();
+    expect(refusal(() => send(to, { messageId }, 'email')).violations).toEqual({
+      to: ['must be an e-mail address'],
+    });
   });
 
   it('takes a number with a plus sign, unless told to be strict', () => {
@@ -601,7 +639,9 @@ describe('a send', () => {
 
   it('refuses a text with an unfilled placeholder when told to', () => {
     configure({}, { messageText: '{{pin}} {{name}}' });
+    const { messageId } = emailTemplate();
     behave({ missingPlaceholder: '400' });
+    expect(send('ana@example.com', { messageId }, 'email')).toHaveProperty('emailStatus');
     expect(refusal(() => send()).violations).toEqual({ 'placeholders.name': ['must not be null'] });
     expect(send(phone, { placeholders: { name: 'Ana' } })).toMatchObject({ smsStatus: 'MESSAGE_SENT' });
   });
@@ -819,6 +859,45 @@ describe('what the documents leave open at a check', () => {
     expect(refusal(() => send()).status).toBe(429);
     now += 9000;
     send();
+  });
+
+  it('is so for checks, too', () => {
+    configure({ verifyPinLimit: '2/10s' });
+    behave({ window: 'sliding' });
+    const { pinId } = send();
+    check(pinId, wrongPin());
+    now += 9000;
+    check(pinId, wrongPin());
+    now += 1000;
+    check(pinId, wrongPin());
+    expect(refusal(() => check(pinId, lastPin())).status).toBe(429);
+    behave({ window: 'fixed' });
+    now += 10_000;
+    expect(check(pinId, lastPin())).toMatchObject({ pinError: 'NO_MORE_PIN_ATTEMPTS' });
+  });
+});
+
+describe('what is held', () => {
+  it('is counted, and forgotten when told to, with the set-up or without', () => {
+    configure({
+      sendPinPerPhoneNumberLimit: '1/1d',
+      sendPinPerApplicationLimit: '2/1d',
+      verifyPinLimit: '1/1d',
+    });
+    const { pinId } = send();
+    send('41790000000');
+    check(pinId, wrongPin());
+    expect(service.held).toEqual({ pins: 2, windows: 3 });
+    expect(refusal(() => send('41790000001')).status).toBe(429);
+    expect(refusal(() => check(pinId, wrongPin())).status).toBe(429);
+    service.clear();
+    expect(service.held).toEqual({ pins: 0, windows: 0 });
+    expect(refusal(() => check(pinId, lastPin())).status).toBe(404);
+    check(send().pinId, wrongPin());
+    send('41790000000');
+    service.clear({ setUp: true });
+    expect(refusal(() => send()).messageId).toBe('NOT_FOUND');
+    expect(service.applications.list()).toEqual([]);
   });
 });
 
@@ -1056,7 +1135,11 @@ describe('the verification status', () => {
     expect(status({ verified: true })).toHaveLength(1);
     expect(status({ verified: false })).toHaveLength(1);
     expect(status({ sent: false })).toEqual([]);
-    expect(refusal(() => service.verifications('APP', { msisdn: '' })).status).toBe(400);
+    expect(status({ verified: false, sent: true })).toHaveLength(1);
+    expect(refusal(() => service.verifications('APP', { msisdn: '' }))).toMatchObject({
+      status: 400,
+      message: 'The parameter msisdn must not be blank.',
+    });
   });
 
   it('counts in seconds when told to', () => {
