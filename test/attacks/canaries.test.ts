@@ -312,11 +312,16 @@ describe('the example site', () => {
     const visitor = new Visitor((await site.says(/The site: +(\S+)/u))[1] ?? '');
     const seen: string[] = [];
     const cookies = new Set<string>();
+    const known = new Set<string>();
     const typed: string[] = [];
     const note = async (answered: Promise<{ status: number; headers: Headers; html: string }>) => {
       const { status, headers, html } = await answered;
       seen.push(JSON.stringify([status, [...headers].filter(([name]) => name !== 'set-cookie'), html]));
-      for (const value of visitor.cookies.values()) cookies.add(value);
+      for (const [name, value] of visitor.cookies) {
+        // That of a known browser names the user, as the session does; what is secret of it is the signature.
+        if (name === 'skerry-known') known.add(value.split('.').at(-1) ?? '');
+        else cookies.add(value);
+      }
       return status;
     };
     const type = (pin: string) => {
@@ -348,7 +353,13 @@ describe('the example site', () => {
     database.close();
     await site.end('SIGTERM');
 
-    const canaries = [...FIXED, ...pinsOf(simulator, [wrongPin, ...typed]), ...sessionsOf(cookies)];
+    expect(known.size).toBe(1);
+    const canaries = [
+      ...FIXED,
+      ...pinsOf(simulator, [wrongPin, ...typed]),
+      ...sessionsOf(cookies),
+      ...[...known].map((value) => ({ what: 'the signature of a known browser', value })),
+    ];
     const places = {
       'the output': site.output(),
       'the pages and their headers': seen.join('\n'),
