@@ -126,18 +126,14 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   return settings.signedIn || recipients.isTypedByStranger ? decide : decideBetweenFactors;
 
   // Where the host forgot `session: false`, the password has just signed somebody in. However the request for the
-  // second factor ends, short of success: that session must not get out.
+  // second factor ends: that session must not get out. (A PIN that is right signs in afterwards, by Passport.)
   async function decideBetweenFactors(turn: Turn): Promise<Action> {
     const { req } = turn;
-    const signOutNew = async () => {
+    try {
+      return await decide(turn);
+    } finally {
       if (signedInAs(req) !== undefined && isNewSession(req)) await signOutForSure(req);
-    };
-    const action = await decide(turn).catch(async (thrown: unknown) => {
-      await signOutNew();
-      throw thrown;
-    });
-    if (action.type !== 'success') await signOutNew();
-    return action;
+    }
   }
 
   async function decide(turn: Turn): Promise<Action> {

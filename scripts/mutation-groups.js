@@ -31,7 +31,10 @@ export const groups = {
     mutate: ['lib/second-factor.ts'],
     tests: [...secondFactor, 'test/{challenge,attacks/second-factor}.test.ts'],
   },
-  strategy: { mutate: ['lib/strategy.ts'], tests: [...strategy, ...secondFactor, ...attacks] },
+  strategy: {
+    mutate: ['lib/strategy.ts'],
+    tests: [...strategy, ...secondFactor, ...attacks, 'test/options.test.ts'],
+  },
   check: {
     mutate: ['lib/check.ts'],
     tests: [...strategy, 'test/{budgets,challenge,events,decoys}.test.ts', ...attacks],

@@ -42,6 +42,17 @@ describe.each(ROUTES)('between the password and the PIN (%s)', (route) => {
     expect(await site.signedIn()).toEqual([ALICE.id]);
   });
 
+  it('keeps the session where nobody is signed in: after a wrong PIN, and after a refusal', async () => {
+    const site = createSite(fakeClient());
+    const browser = site.browser();
+    await browser.password(ALICE, route);
+    const between = browser.sessionId();
+    await browser.post('/second-factor/pin', { pin: '999999' });
+    await browser.post('/second-factor/pin', { pin: PIN }, { 'Sec-Fetch-Site': 'cross-site' });
+    expect(browser.sessionId()).toBe(between);
+    expect([...(await site.sessions()).keys()]).toEqual([between]);
+  });
+
   it('changes the session id at each step and leaves no older session behind', async () => {
     const site = createSite(fakeClient(), {
       routes: (app) =>
