@@ -20,11 +20,7 @@ export const groups = {
   },
   budgets: {
     mutate: ['lib/budgets.ts'],
-    tests: [
-      'test/{budgets,events,known-browser}.test.ts',
-      'test/budgets/*.test.ts',
-      'test/attacks/clients.test.ts',
-    ],
+    tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts'],
   },
   challenge: { mutate: ['lib/challenge.ts'], tests: ['test/{challenge,strategy}.test.ts', ...secondFactor] },
   'second-factor': {
