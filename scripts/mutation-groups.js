@@ -22,7 +22,10 @@ export const groups = {
     mutate: ['lib/budgets.ts'],
     tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts'],
   },
-  challenge: { mutate: ['lib/challenge.ts'], tests: ['test/{challenge,strategy}.test.ts', ...secondFactor] },
+  challenge: {
+    mutate: ['lib/challenge.ts'],
+    tests: ['test/{challenge,strategy}.test.ts', 'test/challenge/*.test.ts', ...secondFactor],
+  },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],
     tests: [...secondFactor, 'test/{challenge,attacks/second-factor}.test.ts'],

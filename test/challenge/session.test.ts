@@ -1,0 +1,247 @@
+/** Challenges in a session, whatever session it is: kept, read with suspicion, and taken away without a trace. */
+
+import { type Challenge, openChallenge } from 'passport-sms-otp';
+import { describe, expect, it, vi } from 'vitest';
+import {
+  createChallenges,
+  dropNotes,
+  maskedRecipient,
+  ownEntry,
+  requireServerSession,
+  sessionChallenges,
+  setNote,
+  settle,
+} from '../../lib/challenge.js';
+
+const CHALLENGE: Challenge = {
+  id: 'ID',
+  pinId: 'PIN-ID',
+  channel: 'sms',
+  phoneNumber: '+385911234567',
+  maskedPhone: '+385 \u2022\u2022\u2022 67',
+  channels: ['sms'],
+  expiresAt: Date.now() + 600_000,
+  cooldownUntil: Date.now() + 30_000,
+  resendAt: Date.now() + 30_000,
+  attempts: 5,
+  attemptsUsed: 2,
+  begunAt: Date.now(),
+  sentAt: Date.now(),
+};
+
+type Callback = (error?: unknown) => void;
+
+/** A session of express-session's kind. */
+function createSession(more: object = {}) {
+  const saved: string[] = [];
+  const session = {
+    save: (done: Callback) => {
+      saved.push(JSON.stringify(session));
+      done();
+    },
+    regenerate: (done: Callback) => done(),
+    ...more,
+  };
+  return { session, saved, req: { headers: {}, session, sessionStore: {} } };
+}
+
+const stored = (session: object) => JSON.parse(JSON.stringify(session));
+
+describe('a note in a session', () => {
+  it('stands under its kind and name, beside others', () => {
+    const session = { basket: 1 };
+    setNote(session, 'marks', 'sms-otp', 'a mark');
+    setNote(session, 'challenges', 'sms-otp', 'a challenge');
+    setNote(session, 'challenges', 'other', 'another');
+    expect(session).toEqual({
+      basket: 1,
+      smsOtp: { marks: { 'sms-otp': 'a mark' }, challenges: { 'sms-otp': 'a challenge', other: 'another' } },
+    });
+  });
+
+  it('is replaced by a new one, and can be changed and taken away like any other property', () => {
+    const session: Record<string, unknown> = {};
+    setNote(session, 'marks', 'sms-otp', 1);
+    setNote(session, 'marks', 'sms-otp', 2);
+    const marks = Object(ownEntry(session.smsOtp, 'marks'));
+    marks['sms-otp'] = 3;
+    expect(session).toEqual({ smsOtp: { marks: { 'sms-otp': 3 } } });
+    expect(Reflect.deleteProperty(marks, 'sms-otp')).toBe(true);
+  });
+
+  it('that is taken away leaves no empty holder behind', () => {
+    const session = {};
+    setNote(session, 'marks', 'sms-otp', 1);
+    setNote(session, 'challenges', 'sms-otp', 1);
+    setNote(session, 'challenges', 'sms-otp', undefined);
+    expect(session).toEqual({ smsOtp: { marks: { 'sms-otp': 1 } } });
+    setNote(session, 'marks', 'sms-otp', undefined);
+    expect(Object.keys(session)).toEqual([]);
+  });
+
+  it.each(['__proto__', 'constructor', 'toString'])('may be called %s', (name) => {
+    const session = {};
+    setNote(session, 'marks', name, { evil: true });
+    expect(Object.keys(Object(ownEntry(ownEntry(session, 'smsOtp'), 'marks')))).toEqual([name]);
+    expect(Reflect.get({}, 'evil')).toBeUndefined();
+  });
+
+  it.each([null, 7, 'text', true])('takes the place of %j, which no holder can be', (nonsense) => {
+    const session = { smsOtp: nonsense };
+    setNote(session, 'marks', 'sms-otp', 1);
+    expect(session).toEqual({ smsOtp: { marks: { 'sms-otp': 1 } } });
+    const inside = { smsOtp: { marks: nonsense } };
+    setNote(inside, 'marks', 'sms-otp', 1);
+    expect(inside).toEqual({ smsOtp: { marks: { 'sms-otp': 1 } } });
+  });
+
+  it('goes with all of its kind, and no other', () => {
+    const session = { smsOtp: { marks: { a: 1, b: 2 }, challenges: { a: 1 } } };
+    dropNotes(session, 'marks');
+    expect(session).toEqual({ smsOtp: { challenges: { a: 1 } } });
+    for (const none of [undefined, null, 'text', 7]) expect(() => dropNotes(none, 'marks')).not.toThrow();
+  });
+
+  it('is read only where it is the session’s own', () => {
+    expect(ownEntry({ a: 1 }, 'a')).toBe(1);
+    for (const holder of [Object.create({ a: 1 }), null, undefined, 'text', () => 1]) {
+      expect(ownEntry(holder, 'a')).toBeUndefined();
+    }
+    expect(ownEntry('text', 'length')).toBeUndefined();
+  });
+});
+
+describe('a session', () => {
+  it.each<[what: string, req: object]>([
+    ['nothing', {}],
+    ['null', { session: null, sessionStore: {} }],
+    ['one that cannot be saved', { session: { regenerate() {} }, sessionStore: {} }],
+    ['one that cannot be renewed', { session: { save() {} }, sessionStore: {} }],
+    ['one in a cookie, without a store', { session: { save() {}, regenerate() {} } }],
+  ])('that is %s can keep no secret', (_what, req) => {
+    expect(() => requireServerSession({ headers: {}, ...req })).toThrow(
+      /^SmsOtpStrategy keeps its challenges in the session, on the server\. Did you forget to use express-session/,
+    );
+  });
+
+  it('may answer with a callback or a promise', async () => {
+    await settle((done) => done());
+    await settle((done) => done(null));
+    await settle(() => Promise.resolve('done'));
+    await expect(settle((done) => done(new Error('by callback')))).rejects.toThrow('by callback');
+    await expect(settle(() => Promise.reject(new Error('by promise')))).rejects.toThrow('by promise');
+  });
+});
+
+describe('a challenge in the session', () => {
+  it('is saved before it counts as kept, and before it counts as gone', async () => {
+    const { session, saved, req } = createSession();
+    await sessionChallenges.set(req, 'sms-otp', CHALLENGE);
+    expect(JSON.parse(saved[0] ?? '')).toEqual({ smsOtp: { challenges: { 'sms-otp': CHALLENGE } } });
+    expect(await sessionChallenges.get(req, 'sms-otp')).toEqual(CHALLENGE);
+    await sessionChallenges.remove(req, 'sms-otp');
+    expect(saved).toHaveLength(2);
+    expect(saved[1]).toBe('{}');
+    expect(stored(session)).toEqual({});
+  });
+
+  const one = Object.entries(CHALLENGE);
+  const required = [
+    'id',
+    'pinId',
+    'channel',
+    'channels',
+    'begunAt',
+    'sentAt',
+    'expiresAt',
+    'cooldownUntil',
+    'resendAt',
+    'attempts',
+    'attemptsUsed',
+  ];
+
+  it.each(required)('is none without %s, nor with nonsense there', async (name) => {
+    for (const nonsense of [undefined, null, {}, Number.NaN, name === 'id' ? 7 : Number.POSITIVE_INFINITY]) {
+      const entries = one.map(([key, value]) => [key, key === name ? nonsense : value]);
+      const { req } = createSession({ smsOtp: { challenges: { 'sms-otp': Object.fromEntries(entries) } } });
+      const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
+      expect(await challenges.get(req)).toBeUndefined();
+      expect(await openChallenge(req)).toBeNull();
+    }
+  });
+
+  it('is one without what not every recipient has', async () => {
+    const least = Object.fromEntries(one.filter(([key]) => required.includes(key)));
+    const { req } = createSession({ smsOtp: { challenges: { 'sms-otp': least } } });
+    expect(await createChallenges(sessionChallenges, 'sms-otp', 1000).get(req)).toEqual(least);
+    expect(await openChallenge(req)).toMatchObject({ to: '', attemptsRemaining: 3 });
+  });
+
+  it('is shown with the recipient of its channel, masked', () => {
+    const both = { maskedPhone: 'a number', maskedEmail: 'an address' };
+    expect(maskedRecipient({ channel: 'email', ...both })).toBe('an address');
+    expect(maskedRecipient({ channel: 'sms', ...both })).toBe('a number');
+    expect(maskedRecipient({ channel: 'voice', ...both })).toBe('a number');
+    expect(maskedRecipient({ channel: 'email', maskedPhone: 'a number' })).toBe('');
+  });
+});
+
+describe('the challenges of a strategy', () => {
+  it('in the session are forgotten without a save of their own', async () => {
+    const { saved, req, session } = createSession();
+    const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
+    await challenges.set(req, CHALLENGE);
+    await challenges.forget(req);
+    expect(saved).toHaveLength(1);
+    expect(stored(session)).toEqual({});
+  });
+
+  it('are read again by a session that can, and stay as they were where it cannot', async () => {
+    const reload = vi.fn((done: Callback) => done());
+    const broken = vi.fn((done: Callback) => done(new Error('no such session')));
+    const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
+    for (const method of [reload, broken]) {
+      const { req, session } = createSession({ reload: method });
+      await challenges.refresh(req);
+      expect(method).toHaveBeenCalledOnce();
+      expect(method.mock.contexts).toEqual([session]);
+    }
+    await challenges.refresh(createSession({ reload: 'nothing' }).req);
+    await challenges.refresh(createSession().req);
+  });
+
+  it('elsewhere leave the session alone', async () => {
+    const kept: unknown[] = [];
+    const store = {
+      get: async () => CHALLENGE,
+      set: async (...args: unknown[]) => void kept.push(['set', ...args]),
+      remove: async (...args: unknown[]) => void kept.push(['remove', ...args]),
+    };
+    const challenges = createChallenges(store, 'elsewhere', 1000);
+    const reload = vi.fn();
+    const { req, saved } = createSession({ reload });
+    challenges.requireReady({ headers: {} });
+    await challenges.ensureWritable({ headers: {} });
+    await challenges.refresh(req);
+    await challenges.set(req, CHALLENGE);
+    await challenges.forget(req);
+    await challenges.remove(req);
+    expect(await challenges.get(req)).toEqual(CHALLENGE);
+    expect(kept).toEqual([
+      ['set', req, 'elsewhere', CHALLENGE],
+      ['remove', req, 'elsewhere'],
+      ['remove', req, 'elsewhere'],
+    ]);
+    expect([saved.length, reload.mock.calls.length]).toEqual([0, 0]);
+  });
+
+  it('elsewhere may be read without a promise, and are down when they say nothing in time', async () => {
+    const now = { get: () => CHALLENGE, set() {}, remove() {} } as never;
+    const { req } = createSession();
+    expect(await createChallenges(now, 'elsewhere', 1000).get(req)).toEqual(CHALLENGE);
+    const silent = { get: () => new Promise(() => {}), set() {}, remove() {} } as never;
+    await expect(createChallenges(silent, 'elsewhere', 20).get(req)).rejects.toMatchObject({
+      code: 'ERR_SMS_OTP_STORE',
+    });
+  });
+});
