@@ -241,7 +241,7 @@ export function createCounters(settings: CounterSettings): Counters {
   const gauges = (budget: Exclude<BudgetName, 'countryCompletion'>): Gauge[] =>
     (budgets[budget] ?? []).map((limit) => gauge(budget, limit));
 
-  const perNumber = gauges('sendsPerNumber').sort((a, b) => a.limit.duration - b.limit.duration);
+  const perNumber = gauges('sendsPerNumber');
   const calls = gauges('callsPerNumber');
   // A number that a known user types is nobody's yet: many users together may not send it more than one may.
   const perTypedNumber = settings.countsTypedNumbers

@@ -673,15 +673,20 @@ describe('giving back', () => {
   });
 
   it('leaves out what a limiter has refused without counting it', async () => {
-    const { store, counters } = setUp(only({ sendsPerNumber: [{ points: 5, duration: 60 }] }));
+    const minute = [{ points: 5, duration: 60 }];
+    const { store, counters } = setUp(only({ sendsPerNumber: minute, failedChecksPerClient: minute }));
     await counters.takeSend(payer(), FRESH);
+    await counters.takeCheck(payer(), { id: 'C', attemptsUsed: 0 });
     for (const consumedPoints of [0, 5]) {
-      store.next('consume', 'sendsPerNumber:60', () =>
-        Promise.reject({ consumedPoints, remainingPoints: 0, msBeforeNext: 7000 }),
+      const refusal = () => Promise.reject({ consumedPoints, remainingPoints: 0, msBeforeNext: 60_000 });
+      store.next('consume', 'sendsPerNumber:60', refusal);
+      expect(await counters.takeSend(payer(), FRESH)).toEqual(refused('sendsPerNumber', 60));
+      store.next('consume', 'failedChecksPerClient:60', refusal);
+      expect(await counters.takeCheck(payer(), { id: 'C', attemptsUsed: 0 })).toEqual(
+        refused('failedChecksPerClient', 60),
       );
-      expect(await counters.takeSend(payer(), FRESH)).toEqual(refused('sendsPerNumber', 7));
     }
-    expect(store.count('sendsPerNumber:60')).toBe(1);
+    expect([store.count('sendsPerNumber:60'), store.count('failedChecksPerClient:60')]).toEqual([1, 1]);
   });
 });
 
