@@ -53,14 +53,21 @@ export const groups = {
   },
   parts: {
     mutate: ['lib/parts.ts'],
-    tests: [...strategy, 'test/{events,request,decoys}.test.ts', ...attacks],
+    tests: [...strategy, 'test/{events,known-browser,request,toll-fraud}.test.ts'],
   },
   decoy: { mutate: ['lib/decoy.ts'], tests: ['test/decoys.test.ts'] },
   recipient: {
     mutate: ['lib/recipient.ts'],
-    tests: ['test/{phone,outcome}.test.ts', 'test/second-factor/*.test.ts'],
+    tests: [
+      ...strategy,
+      'test/{phone,events,known-browser,recipient,test-numbers}.test.ts',
+      'test/second-factor/{channels,new-number,nobody-gets-in}.test.ts',
+    ],
   },
-  request: { mutate: ['lib/request.ts'], tests: ['test/request.test.ts', ...secondFactor, ...attacks] },
+  request: {
+    mutate: ['lib/request.ts'],
+    tests: ['test/{request,second-factor}.test.ts', 'test/second-factor/{guard,nobody-gets-in}.test.ts'],
+  },
   action: {
     mutate: ['lib/action.ts', 'lib/errors.ts'],
     tests: [...strategy, 'test/challenge.test.ts', ...attacks],

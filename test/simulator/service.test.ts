@@ -518,6 +518,26 @@ describe('a send', () => {
     ]);
   });
 
+  it('says one thing of a number that is blank or too long', () => {
+    expect(refusal(() => send('  ')).violations).toEqual({ to: ['must not be blank'] });
+    const { messageId } = emailTemplate();
+    const address = (length: number) => `${'a'.repeat(length - 12)}@example.com`;
+    expect(send(address(320), { messageId }, 'email')).toHaveProperty('emailStatus');
+    expect(refusal(() => send(address(321), { messageId }, 'email')).violations).toHaveProperty('to');
+  });
+
+  it('looks up the numbers of messages, not those of calls', () => {
+    behave({ ncStatus: 'NC_DESTINATION_NOT_REACHABLE', ncStatusWithoutLookup: 'present' });
+    expect(send()).toMatchObject({ smsStatus: 'MESSAGE_NOT_SENT' });
+    expect(send(phone, {}, 'voice')).toMatchObject({ callStatus: 'PENDING_ACCEPTED' });
+    expect(sent.map(({ channel }) => channel)).toEqual(['voice']);
+  });
+
+  it('has the sender of the service where neither it nor the template names one', () => {
+    send();
+    expect(sent[0]?.from).toBe('ServiceSMS');
+  });
+
   it.each([null, [], 'text', 5, true, undefined])('refuses the body %j', (body) => {
     expect(refusal(() => service.sendPin('sms', body))).toMatchObject({
       status: 400,
@@ -689,7 +709,12 @@ describe('a resend', () => {
       to: 'ana@example.com',
     });
     expect(refusal(() => resend(pinId)).status).toBe(400);
-    expect(sent).toHaveLength(2);
+    expect(refusal(() => resend(pinId, { landingPagePlaceholders: 'x' }, 'email')).violations).toHaveProperty(
+      'landingPagePlaceholders',
+    );
+    // A field of the phone channels only: whatever it is, it is not looked at.
+    expect(resend(pinId, { trackDelivery: 'yes' }, 'email')).not.toHaveProperty('externalMessageId');
+    expect(sent).toHaveLength(3);
   });
 
   it('is not known for a PIN that is unknown or expired, and goes out for one that is settled', () => {
@@ -755,6 +780,9 @@ describe('a resend', () => {
     const settled = send();
     check(settled.pinId, lastPin());
     expect(refusal(() => resend(settled.pinId)).status).toBe(404);
+    const exhausted = send();
+    for (let tries = 0; tries < 3; tries++) check(exhausted.pinId, wrongPin());
+    expect(refusal(() => resend(exhausted.pinId)).status).toBe(404);
     const expired = send();
     now += 10 * minute;
     expect(resend(expired.pinId)).toMatchObject({ smsStatus: 'MESSAGE_SENT' });
@@ -816,6 +844,8 @@ describe('what the documents leave open at a check', () => {
     const { pinId } = send();
     expect(check(pinId, lastPin().toLowerCase())).toMatchObject({ verified: false });
     behave({ caseSensitive: false });
+    const last = lastPin().at(-1) === 'Z' ? 'y' : 'z';
+    expect(check(pinId, lastPin().toLowerCase().slice(0, -1) + last)).toMatchObject({ verified: false });
     expect(check(pinId, lastPin().toLowerCase())).toMatchObject({ verified: true });
     behave({ pinCase: 'lower', caseSensitive: true });
     const lower = send();
@@ -827,10 +857,14 @@ describe('what the documents leave open at a check', () => {
     behave({ secondSend: 'replaces' });
     const first = send();
     const stranger = send('41790000000');
+    const other = { applicationId: 'OTHER', messageId: 'TEXT', to: phone };
+    service.applications.addSetUp(other, { name: 'Other' }, { messageText: '{{pin}}', pinType: 'NUMERIC' });
+    const elsewhere = service.sendPin('sms', other);
     const second = send();
     expect(refusal(() => check(first.pinId, sent[0]?.pin)).status).toBe(404);
     expect(check(stranger.pinId, sent[1]?.pin)).toMatchObject({ verified: true });
-    expect(check(second.pinId, sent[2]?.pin)).toMatchObject({ verified: true });
+    expect(check(elsewhere.pinId, sent[2]?.pin)).toMatchObject({ verified: true });
+    expect(check(second.pinId, sent[3]?.pin)).toMatchObject({ verified: true });
   });
 
   it('is how a used-up limit is told', () => {
@@ -859,10 +893,19 @@ describe('what the documents leave open at a check', () => {
     expect(refusal(() => send()).status).toBe(429);
     now += 9000;
     send();
+    behave({ window: 'fixed' });
+    now += 60_000;
+    send();
+    now += 9000;
+    send();
+    expect(refusal(() => send()).status).toBe(429);
+    now += 1000;
+    send();
+    send();
   });
 
   it('is so for checks, too', () => {
-    configure({ verifyPinLimit: '2/10s' });
+    configure({ verifyPinLimit: '2/10s', pinAttempts: 100 });
     behave({ window: 'sliding' });
     const { pinId } = send();
     check(pinId, wrongPin());
@@ -872,8 +915,14 @@ describe('what the documents leave open at a check', () => {
     check(pinId, wrongPin());
     expect(refusal(() => check(pinId, lastPin())).status).toBe(429);
     behave({ window: 'fixed' });
-    now += 10_000;
-    expect(check(pinId, lastPin())).toMatchObject({ pinError: 'NO_MORE_PIN_ATTEMPTS' });
+    now += 60_000;
+    check(pinId, wrongPin());
+    now += 9000;
+    check(pinId, wrongPin());
+    expect(refusal(() => check(pinId, lastPin())).status).toBe(429);
+    now += 1000;
+    check(pinId, wrongPin());
+    expect(check(pinId, lastPin())).toMatchObject({ verified: true });
   });
 });
 
@@ -1132,14 +1181,22 @@ describe('the verification status', () => {
       { msisdn: phone, verified: false, sentAt: now },
     ]);
     expect(status({ msisdn: `+${phone}` })).toHaveLength(2);
-    expect(status({ verified: true })).toHaveLength(1);
-    expect(status({ verified: false })).toHaveLength(1);
+    expect(status({ verified: true })).toEqual([expect.objectContaining({ verified: true })]);
+    expect(status({ verified: false })).toEqual([expect.objectContaining({ verified: false })]);
     expect(status({ sent: false })).toEqual([]);
     expect(status({ verified: false, sent: true })).toHaveLength(1);
     expect(refusal(() => service.verifications('APP', { msisdn: '' }))).toMatchObject({
       status: 400,
       message: 'The parameter msisdn must not be blank.',
     });
+  });
+
+  it('tells of one application only', () => {
+    const other = { applicationId: 'OTHER', messageId: 'TEXT' };
+    service.applications.addSetUp(other, { name: 'Other' }, { messageText: '{{pin}}', pinType: 'NUMERIC' });
+    service.sendPin('sms', { ...other, to: phone });
+    expect(status()).toEqual([]);
+    expect(service.verifications('OTHER', { msisdn: phone }).verifications).toHaveLength(1);
   });
 
   it('counts in seconds when told to', () => {
