@@ -341,6 +341,39 @@ describe('the mark of a proved PIN', () => {
     expect((await browser.get('/me')).body.user).toBeNull();
     expect(await opensAccount(browser)).toBe(false);
   });
+
+  it.each([
+    ['before the session is made anew', 'destroy'],
+    ['as the new session is saved', 'set'],
+  ] as const)('is answered once by a store that was late %s', async (_when, step) => {
+    const store = new FragileStore();
+    const answers: unknown[] = [];
+    const host = site(
+      {
+        callback: (user, req, res) =>
+          req.logIn(user, (error: unknown) => {
+            answers.push(error);
+            // The session of a login that failed is gone from the request: nothing of it may get out.
+            if (answers.length === 1) res.status(503).json({ session: req.session !== null });
+          }),
+      },
+      { session: { store }, strategy: { storeTimeoutMs: 300 } },
+    );
+    const browser = host.browser();
+    await browser.issue();
+    store.break(step, 'is silent');
+    const { status, body } = await browser.post('/custom', { pin: PIN });
+    expect({ status, body }).toEqual({ status: 503, body: { session: false } });
+    store.catchUp();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(answers).toHaveLength(1);
+    expect(answers[0]).toMatchObject({
+      code: 'ERR_SMS_OTP_STORE',
+      message: 'The session store has not answered after 300 ms',
+    });
+    store.heal();
+    expect(await opensAccount(browser)).toBe(false);
+  });
 });
 
 describe('requireSmsOtp', () => {

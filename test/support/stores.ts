@@ -46,6 +46,7 @@ export class FragileStore extends session.MemoryStore {
   /** How many sessions were written. */
   writes = 0;
   private broken = new Map<Step, { how: 'fails' | 'is silent'; after: number }>();
+  private unanswered: (() => void)[] = [];
 
   /** From the call number `after` (counted from now, 0 is the next one) on. */
   break(step: Step, how: 'fails' | 'is silent', after = 0): void {
@@ -54,6 +55,11 @@ export class FragileStore extends session.MemoryStore {
 
   heal(): void {
     this.broken.clear();
+  }
+
+  /** Does what it was silent about, and answers. */
+  catchUp(): void {
+    for (const work of this.unanswered.splice(0)) work();
   }
 
   override get(...args: Parameters<session.MemoryStore['get']>): void {
@@ -74,6 +80,7 @@ export class FragileStore extends session.MemoryStore {
     if (fault && fault.after > 0) fault.after -= 1;
     else if (fault) {
       if (fault.how === 'fails') setImmediate(() => callback?.(new Error('the session store is down')));
+      else this.unanswered.push(work);
       return;
     }
     work();
