@@ -66,7 +66,7 @@ export const groups = {
   },
   request: {
     mutate: ['lib/request.ts'],
-    tests: ['test/{request,second-factor}.test.ts', 'test/second-factor/{guard,nobody-gets-in}.test.ts'],
+    tests: ['test/{request,second-factor}.test.ts', 'test/request/*.test.ts'],
   },
   action: {
     mutate: ['lib/action.ts', 'lib/errors.ts'],
