@@ -1,10 +1,10 @@
 /** The open challenge, where it is kept, and what a page may know of it. */
 
 import { randomBytes } from 'node:crypto';
-import { fromStore, SmsOtpError } from './errors.js';
+import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
-import { property, type RequestLike, signedInAs } from './request.js';
+import { isNewSession, property, type RequestLike, signedInAs } from './request.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
@@ -144,9 +144,43 @@ export function settle(call: (callback: Callback) => unknown): Promise<void> {
   });
 }
 
-/** Saves the session now, and knows whether that worked. */
-export function saveSession(session: SavableSession): Promise<void> {
-  return settle((callback) => session.save(callback));
+/**
+ * Saves the session now, and knows whether that worked. Not one that was ended in the meantime: that would bring it
+ * back, with whoever was signed in.
+ */
+export async function saveSession(req: RequestLike, session: SavableSession): Promise<void> {
+  await requireLiving(req);
+  await settle((callback) => session.save(callback));
+}
+
+/**
+ * The answer of a store of sessions. When it is late, the session is taken off the request: at the end express-session
+ * would wait for that store for ever, and the visitor for an answer.
+ */
+export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number): Promise<T> {
+  return fromStore(answer, ms, () => Reflect.set(req, 'session', null));
+}
+
+async function requireLiving(req: RequestLike): Promise<void> {
+  if (await isEnded(req)) throw new SessionEnded('The session was ended while the request was under way');
+}
+
+// The store is asked and not the session's own `reload`, which would throw away what the host has written in this
+// request. A session that is new to the browser is not there before its first save.
+async function isEnded(req: RequestLike): Promise<boolean> {
+  const store = property(req, 'sessionStore');
+  const get = property(store, 'get');
+  if (typeof get !== 'function' || isNewSession(req)) return false;
+  return new Promise((resolve, reject) => {
+    Reflect.apply(get, store, [
+      property(req, 'sessionID'),
+      (error: unknown, stored: unknown) => {
+        // A store of files says it so (as express-session knows it).
+        if (error && property(error, 'code') !== 'ENOENT') reject(error);
+        else resolve(!stored);
+      },
+    ]);
+  });
 }
 
 /** The default store: `req.session.smsOtp.challenges`, saved before `set` and `remove` resolve. */
@@ -157,12 +191,12 @@ export const sessionChallenges: ChallengeStore = {
   async set(req, name, challenge) {
     const session = requireServerSession(req);
     setNote(session, 'challenges', name, challenge);
-    await saveSession(session);
+    await saveSession(req, session);
   },
   async remove(req, name) {
     const session = requireServerSession(req);
     setNote(session, 'challenges', name, undefined);
-    await saveSession(session);
+    await saveSession(req, session);
   },
 };
 
@@ -193,28 +227,32 @@ export function createChallenges(store: ChallengeStore, name: string, timeoutMs:
       const stored = isSession ? store.get(req, name) : fromStore(store.get(req, name), timeoutMs);
       return readChallenge(await stored);
     },
-    async set(req, challenge) {
-      await fromStore(store.set(req, name, challenge), timeoutMs);
-    },
-    async remove(req) {
-      await fromStore(store.remove(req, name), timeoutMs);
-    },
+    set: (req, challenge) => inTime(req, store.set(req, name, challenge)),
+    remove: (req) => inTime(req, store.remove(req, name)),
     async forget(req) {
-      if (isSession) setNote(requireServerSession(req), 'challenges', name, undefined);
-      else await fromStore(store.remove(req, name), timeoutMs);
+      if (!isSession) return inTime(req, store.remove(req, name));
+      const session = requireServerSession(req);
+      await inTime(req, requireLiving(req));
+      setNote(session, 'challenges', name, undefined);
     },
     async ensureWritable(req) {
-      if (isSession) await fromStore(saveSession(requireServerSession(req)), timeoutMs);
+      if (isSession) await inTime(req, saveSession(req, requireServerSession(req)));
     },
     async refresh(req) {
       const session = isSession ? requireServerSession(req) : undefined;
       const reload = session?.reload;
       if (session === undefined || typeof reload !== 'function') return;
       // A session that was never saved cannot be read again, and then there is no challenge in it either.
-      const reloaded = settle((callback) => Reflect.apply(reload, session, [callback]));
-      await fromStore(reloaded, timeoutMs).catch(() => undefined);
+      const reloaded = settle((callback) => Reflect.apply(reload, session, [callback])).catch(
+        () => undefined,
+      );
+      await inTime(req, reloaded);
     },
   };
+
+  function inTime<T>(req: RequestLike, answer: Promise<T>): Promise<T> {
+    return isSession ? fromSession(req, answer, timeoutMs) : fromStore(answer, timeoutMs);
+  }
 }
 
 /** A challenge out of a store, or undefined when what is there cannot be one. */

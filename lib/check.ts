@@ -2,8 +2,8 @@
 
 import type { Action, Turn } from './action.js';
 import type { Payer, Ticket } from './budgets.js';
-import { type Challenge, requireServerSession } from './challenge.js';
-import { codeOf, fromStore } from './errors.js';
+import { type Challenge, fromSession, requireServerSession } from './challenge.js';
+import { codeOf } from './errors.js';
 import type { EventFields } from './events.js';
 import type { PinVerification } from './otp-client.js';
 import {
@@ -106,7 +106,11 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     emit({ type: 'pin.verified', ...fields() });
     // From here on only verify, the removal and Passport can stop the login; the counters catch up as they can.
     await counters.complete(payer, ticket, challenge).catch(() => undefined);
-    await challenges.forget(turn.req);
+    await challenges.forget(turn.req).catch((thrown: unknown) => {
+      const code = codeOf(thrown) ?? 'no_challenge';
+      emit({ type: 'login.refused', ...fieldsOf(challenge, challenge.channel), code });
+      throw thrown;
+    });
     return logIn(turn, challenge);
   }
 
@@ -216,7 +220,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     } else if (settings.signedIn && settings.recipient) {
       // passport.authorize: nobody is logged in, but the number was that of the user who is.
       const session = requireServerSession(turn.req);
-      await fromStore(markNow(turn.req, session, name, proven), settings.storeTimeoutMs);
+      await fromSession(turn.req, markNow(turn.req, session, name, proven), settings.storeTimeoutMs);
     }
     return { type: 'success', user, info: { ...hostInfo(info), channel } };
   }

@@ -32,6 +32,9 @@ export class SmsOtpError extends Error {
   }
 }
 
+/** The session that the browser came with was ended (a sign-out in another tab) while a request was under way. */
+export class SessionEnded extends Error {}
+
 /** The `code` of an error, where it is a string. */
 export function codeOf(error: unknown): string | undefined {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
@@ -59,15 +62,23 @@ export function settled(returned: unknown): unknown {
   return returned;
 }
 
-/** The answer of a store, or an error when it fails or has not answered after `ms` milliseconds. */
-export function fromStore<T>(answer: T | PromiseLike<T>, ms: number): Promise<T> {
+/**
+ * The answer of a store, or an error when it fails or has not answered after `ms` milliseconds.
+ *
+ * @param onLate called before the error when it has not answered
+ */
+export function fromStore<T>(answer: T | PromiseLike<T>, ms: number, onLate?: () => unknown): Promise<T> {
   return new Promise((resolve, reject) => {
     const fail = (cause: unknown) => {
       clearTimeout(timer);
       const message = 'The store of challenges and counters is down';
-      reject(new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause }));
+      const isAnswer = cause instanceof SessionEnded;
+      reject(isAnswer ? cause : new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause }));
     };
-    const timer = setTimeout(() => fail(new Error(`no answer after ${ms} ms`)), ms);
+    const timer = setTimeout(() => {
+      onLate?.();
+      fail(new Error(`no answer after ${ms} ms`));
+    }, ms);
     // A store in JavaScript may answer without a promise.
     Promise.resolve(answer).then((value) => {
       clearTimeout(timer);

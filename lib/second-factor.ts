@@ -141,7 +141,7 @@ export async function markNow(
   proven: Proven,
 ): Promise<void> {
   writeMark(req, session, name, proven);
-  await saveSession(session);
+  await saveSession(req, session);
 }
 
 function belongsTo(mark: unknown, user: string | undefined): boolean {

@@ -5,7 +5,7 @@ import { type Action, type Phase, type SmsOtpAuthenticateOptions, setHeader, typ
 import type { Challenge } from './challenge.js';
 import { createCheck } from './check.js';
 import { createDelivery } from './delivery.js';
-import { asError, fromStore } from './errors.js';
+import { asError, fromStore, SessionEnded } from './errors.js';
 import { parseOptions, type Settings, type SmsOtpStrategyOptions } from './options.js';
 import type { Channel } from './otp-client.js';
 import { createParts } from './parts.js';
@@ -137,6 +137,20 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   }
 
   async function decide(turn: Turn): Promise<Action> {
+    try {
+      return await decidePhase(turn);
+    } catch (thrown) {
+      if (!(thrown instanceof SessionEnded)) throw thrown;
+      // Whoever signed out stays out. The request goes on with a session of nobody's, as the next one will.
+      const store = property(turn.req, 'sessionStore');
+      const generate = property(store, 'generate');
+      if (typeof generate === 'function') Reflect.apply(generate, store, [turn.req]);
+      else Reflect.set(turn.req, 'session', null);
+      return outcome(turn, 'no_challenge', {});
+    }
+  }
+
+  async function decidePhase(turn: Turn): Promise<Action> {
     const { req, options } = turn;
     if (!isPost(req)) {
       setHeader(req, 'Allow', 'POST');

@@ -75,6 +75,10 @@ export class FragileStore extends session.MemoryStore {
     this.step('destroy', args[1], () => super.destroy(...args));
   }
 
+  override touch(...args: Parameters<session.MemoryStore['touch']>): void {
+    this.step('touch', args[2], () => super.touch(...args));
+  }
+
   private step(step: Step, callback: ((error: unknown) => void) | undefined, work: () => void): void {
     const fault = this.broken.get(step);
     if (fault && fault.after > 0) fault.after -= 1;

@@ -1,0 +1,139 @@
+/** A sign-out while a request of the same session is still under way: whoever signed out stays out. */
+
+import { requireSmsOtp } from 'passport-sms-otp';
+import request from 'supertest';
+import { expect, it } from 'vitest';
+import { expectNoUnhandledRejection } from '../support/calm.js';
+import { createHost, type FakeClient, fakeClient, type Host, PHONE, PIN, serve } from '../support/host.js';
+
+expectNoUnhandledRejection();
+
+/** A step-up site with a password, and a service (and a host) that answers when it is told to. */
+async function site(session: object = {}) {
+  const client = fakeClient();
+  let arrived: () => void = () => undefined;
+  let answer: () => void = () => undefined;
+  let isSlow = false;
+  const held = async () => {
+    if (!isSlow) return;
+    isSlow = false;
+    arrived();
+    await new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+  };
+  const slow: FakeClient = {
+    ...client,
+    sendPin: (...args) => held().then(() => client.sendPin(...args)),
+    resendPin: (...args) => held().then(() => client.resendPin(...args)),
+    verifyPin: (...args) => held().then(() => client.verifyPin(...args)),
+  };
+  let isHostSlow = false;
+  const host: Host = createHost(slow, {
+    session,
+    strategy: {
+      signedIn: true,
+      recipient: ({ user }) => (user ? { phoneNumber: PHONE, subject: 'u1' } : null),
+      budgets: { sendsPerNumber: null },
+      beforeSend: async () => {
+        if (isHostSlow) await held();
+        return true;
+      },
+    },
+    verify: async ({ subject }) => host.users.get(subject ?? '') ?? false,
+    routes(app, { passport }) {
+      app.post('/password', (req, res, next) => {
+        const user = host.users.get('u1') as Express.User;
+        req.logIn(user, (error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/logout', (req, res, next) => {
+        req.logOut((error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.get('/secret', requireSmsOtp() as never, (_req, res) => res.end());
+      for (const [path, options] of Object.entries({
+        '/authorized': { assignProperty: 'account' },
+        '/without-session': { session: false },
+        '/told': { failureRedirect: '/login', failureMessage: true },
+      })) {
+        app.post(path, passport.authenticate('sms-otp', { phase: 'check', ...options }), (_req, res) => {
+          res.end();
+        });
+      }
+    },
+  });
+  host.users.set('u1', { id: 'u1', phoneNumber: PHONE });
+  const at = await serve(host);
+  const { headers } = await request(at).post('/password');
+  const cookie = String(headers['set-cookie']).split(';')[0] ?? '';
+  /** Anybody who has this cookie. */
+  const post = (path: string, form: object = {}) =>
+    request(at).post(path).set('Cookie', cookie).set('Sec-Fetch-Site', 'same-origin').type('form').send(form);
+  const get = (path: string) => request(at).get(path).set('Cookie', cookie);
+  return {
+    client,
+    host,
+    post,
+    get,
+    /** Sends a request, and signs the session out while that waits for the service or the host. */
+    async overtaken(path: string, form: object, by: 'service' | 'host' = 'service') {
+      isSlow = true;
+      isHostSlow = by === 'host';
+      const waiting = new Promise<void>((resolve) => {
+        arrived = resolve;
+      });
+      const late = post(path, form).then((response) => response);
+      await waiting;
+      expect((await post('/logout')).status).toBe(200);
+      expect((await get('/me')).body.user).toBeNull();
+      answer();
+      return late;
+    },
+  };
+}
+
+const ENDED = { status: 401, code: 'no_challenge' };
+const told = ({ status, body }: request.Response) => ({ status, code: body.outcome?.code });
+
+it.each([{}, { resave: true, saveUninitialized: true }])(
+  'is not undone by an issue, resend or check of that session (express-session with %j)',
+  async (session) => {
+    for (const [path, form, by] of [
+      ['/login', {}, 'service'],
+      ['/login', {}, 'host'],
+      ['/login/resend', {}, 'service'],
+      ['/login/pin', { pin: '000000' }, 'service'],
+      ['/login/pin', { pin: PIN }, 'service'],
+    ] as const) {
+      const { client, post, get, overtaken } = await site(session);
+      if (path !== '/login') expect((await post('/login')).status).toBe(202);
+      const sends = client.sends.length;
+      expect(told(await overtaken(path, form, by)), `${path} ${by}`).toEqual(ENDED);
+      expect((await get('/me')).body.user, path).toBeNull();
+      expect((await get('/secret')).status).toBe(403);
+      // Before the service is asked there is still time to save the message.
+      if (by === 'host') expect(client.sends).toHaveLength(sends);
+    }
+  },
+);
+
+it('is not undone with a proof that the session had before', async () => {
+  const { post, get, overtaken } = await site();
+  await post('/login');
+  const first = await post('/authorized', { pin: PIN });
+  expect(first.status).toBe(200);
+  expect((await get('/secret')).status).toBe(200);
+  await post('/login');
+  await overtaken('/login/pin', { pin: '000000' });
+  expect((await get('/secret')).status).toBe(403);
+});
+
+it.each(['/authorized', '/without-session', '/told'])('is not undone by a right PIN at %s', async (path) => {
+  const { post, get, overtaken, host } = await site();
+  await post('/login');
+  const late = await overtaken(path, { pin: PIN });
+  expect(late.status).toBe(path === '/told' ? 302 : 401);
+  expect(host.errors).toEqual([]);
+  expect((await get('/me')).body.user).toBeNull();
+  expect((await get('/secret')).status).toBe(403);
+  expect(host.events.at(-1)).toMatchObject({ type: 'login.refused', code: 'no_challenge' });
+});
