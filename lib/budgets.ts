@@ -202,6 +202,8 @@ export interface Counters {
   hash(value: string): string;
   /** Takes a point from every budget of a send, or none. `fresh`: a new challenge, not a resend. */
   takeSend(payer: Payer, request: { voice: boolean; fresh: boolean }): Promise<SendGrant | Refusal>;
+  /** Counts a send that the service could not deliver, beside the points that are given back. */
+  countUnreached(payer: Payer): Promise<void>;
   /** Counts an attempt before the service is asked. */
   takeCheck(payer: Payer, challenge: { id: string; attemptsUsed: number }): Promise<CheckGrant>;
   /** With `spacesChecks`, waits until a number may be checked again; false when others were faster again. */
@@ -254,6 +256,15 @@ export function createCounters(settings: CounterSettings): Counters {
     ),
   };
   const overall = gauges('sendsOverall');
+  // A number that the service looked up and could not reach gets its points back, so that nobody waits for nothing.
+  // But the look-up was paid for, and says whether a phone is on: how many there may be is limited as sends are.
+  const unreached = (gauges: readonly Gauge[], label: string) =>
+    gauges.map(({ budget, limit }) => gauge(budget, limit, label));
+  const unreachedPerClient = {
+    4: unreached(perClient[4], 'unreachedPerClient'),
+    6: unreached(perClient[6], 'unreachedPerClient6'),
+  };
+  const unreachedOverall = unreached(overall, 'unreachedOverall');
   const failures = gauges('failuresPerNumber');
   const subjectFailures = settings.subjectFailures && [gauge('failuresPerNumber', settings.subjectFailures)];
   const checksPerClient = gauges('failedChecksPerClient');
@@ -311,6 +322,10 @@ export function createCounters(settings: CounterSettings): Counters {
   const failureGauges = (payer: Payer) =>
     payer.subject !== undefined && subjectFailures ? [...failures, ...subjectFailures] : failures;
 
+  const pair =
+    (key: string) =>
+    (gauge: Gauge): [Gauge, string] => [gauge, key];
+
   // One point from one key. A refused ask is counted by the limiter too, so it is in the ticket as well.
   async function take(
     gauge: Gauge,
@@ -365,14 +380,11 @@ export function createCounters(settings: CounterSettings): Counters {
     const clients = payer.client ? perClient[payer.client.family] : [];
     const wide = payer.test ? [] : overall;
     const countryKey = payer.test || !payer.country ? undefined : apart(payer, payer.country);
-    const pair =
-      (key: string) =>
-      (gauge: Gauge): [Gauge, string] => [gauge, key];
-
     const refused = await usedUp([
       ...(fresh ? failureGauges(payer).map(pair(number)) : []),
       ...clients.map(pair(client)),
       ...wide.map(pair('all')),
+      ...unreachedGauges(payer),
     ]);
     if (refused) return refused;
     const watched = fresh && country && countryKey ? await country.look(countryKey) : undefined;
@@ -421,6 +433,16 @@ export function createCounters(settings: CounterSettings): Counters {
           ? { key: client, family: payer.client.family, until: clientPoints.map(({ until }) => until) }
           : undefined,
     } as const;
+  }
+
+  function unreachedGauges(payer: Payer): [Gauge, string][] {
+    if (payer.test) return [];
+    const clients = payer.client ? unreachedPerClient[payer.client.family] : [];
+    return [...clients.map(pair(keysOf(payer).client)), ...unreachedOverall.map(pair('all'))];
+  }
+
+  async function countUnreached(payer: Payer): Promise<void> {
+    await Promise.all(unreachedGauges(payer).map(([gauge, key]) => take(gauge, key)));
   }
 
   async function takeCheck(
@@ -614,7 +636,18 @@ export function createCounters(settings: CounterSettings): Counters {
     return { look, complete };
   }
 
-  return { hash, takeSend, takeCheck, turnToCheck, giveBack, giveAttemptBack, attemptsUsed, claim, complete };
+  return {
+    hash,
+    takeSend,
+    countUnreached,
+    takeCheck,
+    turnToCheck,
+    giveBack,
+    giveAttemptBack,
+    attemptsUsed,
+    claim,
+    complete,
+  };
 }
 
 // A limiter may refuse out of its own memory and count nothing: then there is nothing to give back.

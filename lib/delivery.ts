@@ -1,7 +1,7 @@
 /** Sending a PIN, and sending it again: from the budgets to the challenge that is kept. */
 
 import type { Action, Turn } from './action.js';
-import type { SendGrant } from './budgets.js';
+import type { Payer, SendGrant } from './budgets.js';
 import { type Challenge, maskedRecipient, newChallengeId } from './challenge.js';
 import { codeOf } from './errors.js';
 import type { Channel, SentPin } from './otp-client.js';
@@ -69,7 +69,7 @@ export function createDelivery(parts: Parts): Delivery {
       return found ? onItsWay(turn, found, true) : parts.tooMany(turn, grant, fieldsOf(target, channel));
     }
     const sentAt = Date.now();
-    const sent = await deliver({ turn, target, channel, grant });
+    const sent = await deliver({ turn, target, channel, payer, grant });
     if ('type' in sent) return sent;
     const signedIn = signedInAs(turn.req);
     return keep(turn, {
@@ -109,7 +109,7 @@ export function createDelivery(parts: Parts): Delivery {
       if (isIssue && grant.isCooldown) return onItsWay(turn, challenge, true);
       return parts.tooMany(turn, grant, fieldsOf(challenge, channel));
     }
-    const sent = await deliver({ turn, target: challenge, channel, grant, challenge });
+    const sent = await deliver({ turn, target: challenge, channel, payer, grant, challenge });
     if ('type' in sent) return sent;
     const { cooldownUntil, resendAt } = grant;
     return keep(turn, { ...challenge, pinId: sent.pinId, channel, cooldownUntil, resendAt });
@@ -150,6 +150,7 @@ export function createDelivery(parts: Parts): Delivery {
     turn: Turn;
     target: Target;
     channel: Channel;
+    payer: Payer;
     grant: SendGrant;
     /** There for a resend: the challenge whose PIN it is. */
     challenge?: Challenge;
@@ -164,7 +165,7 @@ export function createDelivery(parts: Parts): Delivery {
 
   /** Asks the host, then the service; the request's action instead of a PIN id where nothing was sent. */
   async function deliver(delivery: Send): Promise<Delivered | Action> {
-    const { turn, target, channel, grant, challenge } = delivery;
+    const { turn, target, channel, payer, grant, challenge } = delivery;
     const operation = challenge ? 'resend' : 'send';
     const fields = fieldsOf(target, channel);
     const prepared = await prepare(delivery);
@@ -208,7 +209,10 @@ export function createDelivery(parts: Parts): Delivery {
     }
     emit({ type: 'pin.not_sent', reason: 'undeliverable', ...fields, durationMs, code: 'undeliverable' });
     if (settings.canReceivePin) return asIfSent(challenge);
-    await counters.giveBack(grant.ticket, { keepCooldown: true });
+    await Promise.all([
+      counters.countUnreached(payer),
+      counters.giveBack(grant.ticket, { keepCooldown: true }),
+    ]);
     return outcome(turn, 'undeliverable', { channels: target.channels.filter((other) => other !== channel) });
   }
 
