@@ -8,17 +8,17 @@ import { asError } from './errors.js';
 /** What is asked of the service. */
 export type Operation = 'send' | 'resend' | 'check';
 
-/** The service's recent ways. */
+/** The service's recent ways. `way` is the channel: one may be out of order while another is not. */
 export interface Pace {
   /**
    * Asks the service and remembers how that went. While too little is known for a decoy to look like it, the answer is
    * held back until a decoy's would come.
    */
-  real<T>(operation: Operation, request: () => Promise<T>): Promise<T>;
+  real<T>(operation: Operation, request: () => Promise<T>, way?: string): Promise<T>;
   /** Asks for a test number: that is no measure of the service, and takes a decoy's time where there are decoys. */
-  test<T>(operation: Operation, request: () => Promise<T>): Promise<T>;
+  test<T>(operation: Operation, request: () => Promise<T>, way?: string): Promise<T>;
   /** Takes as long as a recent call took, and rejects with what the last one failed with, if it did just now. */
-  decoy(operation: Operation): Promise<void>;
+  decoy(operation: Operation, way?: string): Promise<void>;
 }
 
 const REMEMBERED = 64;
@@ -43,31 +43,31 @@ interface Failure {
  */
 export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => boolean): Pace {
   const recent: Record<Operation, number[]> = { send: [], resend: [], check: [] };
-  const failures = new Map<Operation, Failure>();
+  const failures = new Map<string, Failure>();
 
-  async function real<T>(operation: Operation, request: () => Promise<T>): Promise<T> {
+  async function real<T>(operation: Operation, request: () => Promise<T>, way = ''): Promise<T> {
     const started = performance.now();
     // Decided first: this call must not know more than a decoy that came at the same moment.
     const heldMs = recent[operation].length < LEARNED ? unlearned(operation) : 0;
     try {
       const answer = await request();
-      failures.delete(operation);
+      failures.delete(operation + way);
       recent[operation].push(performance.now() - started);
       if (recent[operation].length > REMEMBERED) recent[operation].shift();
       return answer;
     } catch (thrown) {
       const error = asError(thrown, 'The PIN service failed with something that is no Error');
       const tookMs = performance.now() - started;
-      if (isOutage(thrown)) failures.set(operation, { error, tookMs, at: Date.now() });
+      if (isOutage(thrown)) failures.set(operation + way, { error, tookMs, at: Date.now() });
       throw thrown;
     } finally {
       await until(started + heldMs);
     }
   }
 
-  async function decoy(operation: Operation): Promise<void> {
+  async function decoy(operation: Operation, way = ''): Promise<void> {
     const started = performance.now();
-    const failure = failures.get(operation);
+    const failure = failures.get(operation + way);
     const known = recent[operation];
     if (failure !== undefined && Date.now() - failure.at < OUTAGE_MS) {
       const tookMs = failure.tookMs * (0.95 + Math.random() / 10);
@@ -91,8 +91,8 @@ export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => bo
     const straight = <T>(_operation: Operation, request: () => Promise<T>) => request();
     return { real: straight, test: straight, decoy };
   }
-  async function test<T>(operation: Operation, request: () => Promise<T>): Promise<T> {
-    await decoy(operation).catch(() => undefined);
+  async function test<T>(operation: Operation, request: () => Promise<T>, way = ''): Promise<T> {
+    await decoy(operation, way).catch(() => undefined);
     return request();
   }
   return { real, test, decoy };

@@ -5,7 +5,15 @@ import type { Payer, SendGrant } from './budgets.js';
 import { type Challenge, maskedRecipient, newChallengeId } from './challenge.js';
 import { codeOf } from './errors.js';
 import type { Channel, SentPin } from './otp-client.js';
-import { isServiceLimit, isSurelyUndone, isUnknownPin, nonsense, type Parts, serviceError } from './parts.js';
+import {
+  isRefused,
+  isServiceLimit,
+  isSurelyUndone,
+  isUnknownPin,
+  nonsense,
+  type Parts,
+  serviceError,
+} from './parts.js';
 import { addressOf, fromHost, isTest, sendContext, type Target } from './recipient.js';
 import { signedInAs } from './request.js';
 
@@ -176,7 +184,7 @@ export function createDelivery(parts: Parts): Delivery {
     }
     if (prepared === 'decoy') {
       emit({ type: 'pin.not_sent', reason: 'cannot_receive', ...fields });
-      return pace.decoy(operation).then(
+      return pace.decoy(operation, channel).then(
         () => ({ pinId: '', decoy: true, test: false }),
         (thrown: unknown) => notSent(delivery, thrown),
       );
@@ -193,7 +201,7 @@ export function createDelivery(parts: Parts): Delivery {
     };
     let sent: SentPin;
     try {
-      sent = await (isTest(target, channel) ? pace.test : pace.real)(operation, timed);
+      sent = await (isTest(target, channel) ? pace.test : pace.real)(operation, timed, channel);
     } catch (thrown) {
       return failed(delivery, thrown, durationMs);
     }
@@ -276,7 +284,10 @@ export function createDelivery(parts: Parts): Delivery {
   /** The answer for a send that failed, or for a decoy of one. */
   async function notSent({ turn, grant, challenge }: Send, thrown: unknown): Promise<Delivered | Action> {
     const isLimit = isServiceLimit(thrown);
-    if (isLimit && settings.canReceivePin) return asIfSent(challenge);
+    if (settings.canReceivePin && (isLimit || isRefused(thrown))) {
+      if (!isLimit) parts.warnOfRefusals(thrown);
+      return asIfSent(challenge);
+    }
     if (isSurelyUndone(thrown)) await counters.giveBack(grant.ticket, { keepCooldown: true });
     if (isLimit) return parts.serviceLimit(turn, thrown);
     throw serviceError(challenge ? 'resend' : 'send', thrown);

@@ -28,6 +28,8 @@ export interface Parts {
   tooMany(turn: Turn, refusal: Refusal, fields: Partial<EventFields>): ReturnType<Outcome>;
   /** The service's own limit refuses. */
   serviceLimit(turn: Turn, thrown: unknown): ReturnType<Outcome>;
+  /** Says once that visitors are not told of sends that the service refuses. */
+  warnOfRefusals(thrown: unknown): void;
   misconfigured(problem: string): SmsOtpError;
 }
 
@@ -44,7 +46,7 @@ export function createParts(settings: Settings): Parts {
   const countsClients = Boolean(
     budgets.uncompletedPerClient?.length || budgets.failedChecksPerClient?.length,
   );
-  let warnedOfProxy = false;
+  const warned = new Set<string>();
 
   return {
     settings,
@@ -53,7 +55,7 @@ export function createParts(settings: Settings): Parts {
     recipients: createRecipients(settings),
     pace: createPace(
       settings.canReceivePin !== undefined,
-      (thrown) => !isServiceLimit(thrown) && !isUnknownPin(thrown),
+      (thrown) => !isServiceLimit(thrown) && !isUnknownPin(thrown) && !isRefused(thrown),
     ),
     outcome,
     emit,
@@ -61,6 +63,7 @@ export function createParts(settings: Settings): Parts {
     payerOf,
     tooMany,
     serviceLimit,
+    warnOfRefusals,
     misconfigured,
   };
 
@@ -122,15 +125,28 @@ export function createParts(settings: Settings): Parts {
       throw misconfigured('a request has no address (`req.ip`) to count for: give the option `clientKey`');
     }
     if (address !== 'proxy') return address;
-    if (!warnedOfProxy) {
-      warnedOfProxy = true;
-      const message =
-        `SmsOtpStrategy '${name}': requests come through a proxy that is not trusted, so every visitor has its ` +
-        "address and budgets per client are skipped. Set Express's `trust proxy`.";
-      process.emitWarning(message, { code: 'SMS_OTP_TRUST_PROXY' });
-      emit({ type: 'configuration.warned', message });
-    }
+    warnOnce(
+      'SMS_OTP_TRUST_PROXY',
+      'requests come through a proxy that is not trusted, so every visitor has its address and budgets per client ' +
+        "are skipped. Set Express's `trust proxy`.",
+    );
     return undefined;
+  }
+
+  function warnOfRefusals(thrown: unknown): void {
+    warnOnce(
+      'SMS_OTP_SEND_REFUSED',
+      `the PIN service refused a send (${codeOf(thrown) ?? 'status 400'}). Visitors are not told, since that would ` +
+        'tell who can receive a PIN. `npx passport-sms-otp doctor` looks for the reason.',
+    );
+  }
+
+  function warnOnce(code: string, problem: string): void {
+    if (warned.has(code)) return;
+    warned.add(code);
+    const message = `SmsOtpStrategy '${name}': ${problem}`;
+    process.emitWarning(message, { code });
+    emit({ type: 'configuration.warned', message });
   }
 
   function tooMany(turn: Turn, refusal: Refusal, fields: Partial<EventFields>) {
@@ -163,6 +179,11 @@ export function isServiceLimit(thrown: unknown): boolean {
 /** Whether the service does not know the PIN id (any more). */
 export function isUnknownPin(thrown: unknown): boolean {
   return codeOf(thrown) === 'ERR_INFOBIP_NOT_FOUND' || property(thrown, 'status') === 404;
+}
+
+/** Whether the service refused what this one request asked for, as it would again: no outage. */
+export function isRefused(thrown: unknown): boolean {
+  return codeOf(thrown) === 'ERR_INFOBIP_BAD_REQUEST' || property(thrown, 'status') === 400;
 }
 
 /** Whether the request surely did nothing at the service. */

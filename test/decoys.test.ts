@@ -311,6 +311,28 @@ describe('a number that cannot receive a PIN is answered like one that can', () 
     host.errors.length = 0;
   });
 
+  it('where the service refuses to send to it, which the operator is told of', async () => {
+    const { client, host } = site;
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const before = client.onSend;
+    for (const error of [{ status: 400 }, { code: 'ERR_INFOBIP_BAD_REQUEST' }]) {
+      client.onSend = () => Promise.reject(Object.assign(new Error('bad number'), error));
+      const visitors = pair();
+      expect(code(await both(visitors, (visitor) => visitor.issue()))).toBe('pin_sent');
+      expect(code(await both(visitors, (visitor) => visitor.check()))).toBe('pin_wrong');
+    }
+    client.onSend = before;
+    expect(code(await both(pair(), (visitor) => visitor.issue()))).toBe('pin_sent');
+    expect(warn.mock.calls).toEqual([
+      [
+        expect.stringMatching(/^SmsOtpStrategy 'sms-otp': the PIN service refused a send \(status 400\)\./),
+        { code: 'SMS_OTP_SEND_REFUSED' },
+      ],
+    ]);
+    expect(host.events.filter(({ type }) => type === 'configuration.warned')).toHaveLength(1);
+    warn.mockRestore();
+  });
+
   it('and the operator is told which was which', async () => {
     const { host } = site;
     host.events.length = 0;
@@ -390,6 +412,12 @@ describe('the time of a decoy', () => {
     await expect(pace.decoy('check')).resolves.toBeUndefined();
     await pace.real('send', () => sleep(1));
     await expect(pace.decoy('send')).resolves.toBeUndefined();
+    await pace.real('send', () => Promise.reject(outage), 'voice').catch(() => undefined);
+    await pace.real('send', () => sleep(1), 'sms');
+    await expect(pace.decoy('send', 'voice')).rejects.toBe(outage);
+    await expect(pace.decoy('send', 'sms')).resolves.toBeUndefined();
+    await pace.real('send', () => sleep(1), 'voice');
+    await expect(pace.decoy('send', 'voice')).resolves.toBeUndefined();
     await fails(outage);
     vi.setSystemTime(START + 60_000);
     await expect(pace.decoy('send')).resolves.toBeUndefined();
