@@ -4,8 +4,11 @@ import base from './vitest.config.js';
 
 const { tests = ['test/*.test.ts'] } = groups[process.env.MUTATION_GROUP ?? ''] ?? {};
 
-/** The suites of one group, with nothing built: what they judge are the sources. */
+/**
+ * The suites of one group, with nothing built: what they judge are the sources. Isolated, because a mutant in what a
+ * module makes once, as it is loaded, would otherwise be judged by what the mutant before it left.
+ */
 export default defineConfig({
   ...base,
-  test: { ...base.test, include: tests, globalSetup: [], isolate: false },
+  test: { ...base.test, include: tests, globalSetup: [], isolate: true },
 });

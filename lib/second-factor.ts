@@ -1,7 +1,7 @@
 /** Marks: the notes in a session that its user has proved a PIN, and the guard that asks for them. */
 
 import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './challenge.js';
-import { SmsOtpError } from './errors.js';
+import { fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import { header, isSessionUser, property, type RequestLike, signedInAs } from './request.js';
 
@@ -151,13 +151,28 @@ function belongsTo(mark: unknown, user: string | undefined): boolean {
 /**
  * Signs the session out, keeps the host's data and gives it a new id: between two factors nobody is signed in. The
  * marks of whoever was signed in go too.
+ *
+ * @param timeoutMs a session store that has not answered by then is down
  */
-export async function signOut(req: RequestLike): Promise<void> {
-  dropNotes(req.session, 'marks');
+export async function signOut(req: RequestLike, timeoutMs: number): Promise<void> {
+  const { session } = req;
+  dropNotes(session, 'marks');
   const logOut = property(req, 'logOut');
-  if (typeof logOut === 'function') {
-    await settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
+  if (typeof logOut !== 'function') return;
+  // Once the request has been answered, Passport must not go on: the session that it would write to is gone from the
+  // request, and what it throws in the store's callback would end the process.
+  let isLate = false;
+  const unlessLate = (callback: Callback) => (error?: unknown) => {
+    if (!isLate) callback(error);
+  };
+  if (typeof session === 'object' && session !== null) {
+    wrapOnce(session, 'save', unlessLate);
+    wrapOnce(session, 'regenerate', unlessLate);
   }
+  const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
+  await fromStore(done, timeoutMs, () => {
+    isLate = true;
+  });
 }
 
 /** Options of {@link requireSmsOtp}. */

@@ -5,7 +5,7 @@ import { type Action, type Phase, type SmsOtpAuthenticateOptions, setHeader, typ
 import type { Challenge } from './challenge.js';
 import { createCheck } from './check.js';
 import { createDelivery } from './delivery.js';
-import { asError, fromStore, SessionEnded } from './errors.js';
+import { asError, SessionEnded } from './errors.js';
 import { parseOptions, type Settings, type SmsOtpStrategyOptions } from './options.js';
 import type { Channel } from './otp-client.js';
 import { createParts } from './parts.js';
@@ -217,7 +217,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
 
   async function signOutForSure(req: RequestLike): Promise<void> {
     try {
-      await fromStore(signOut(req), settings.storeTimeoutMs);
+      await signOut(req, settings.storeTimeoutMs);
     } catch (thrown) {
       // The store may still hold the session that the password has signed in: its cookie must not get out.
       Reflect.set(req, 'session', null);

@@ -58,3 +58,33 @@ it.each([
   store.catchUp();
   expect((await browser.get('/me')).body.user).toBeNull();
 });
+
+it.each([
+  ['as it is saved', 'set'],
+  ['as it is made anew', 'destroy'],
+] as const)(
+  'between two factors: a session that is signed out and answered for late, %s, ends nothing but its request',
+  async (_when, step) => {
+    store = new FragileStore();
+    const client = fakeClient();
+    const host = createHost(client, {
+      session: { store },
+      strategy: { storeTimeoutMs: 60, recipient: () => ({ phoneNumber: '+385911234567', subject: 'u1' }) },
+    });
+    const uncaught: unknown[] = [];
+    const note = (error: unknown) => uncaught.push(error);
+    process.on('uncaughtException', note);
+    const browser = host.browser();
+    store.break(step, 'is silent');
+    store.break('touch', 'is silent');
+    const { status, body } = await browser.issue().timeout(5000);
+    expect({ status, code: body.error?.code }).toEqual({ status: 503, code: 'ERR_SMS_OTP_STORE' });
+    store.heal();
+    store.catchUp();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off('uncaughtException', note);
+    expect(uncaught).toEqual([]);
+    expect(client.sends).toEqual([]);
+    expect((await browser.issue()).status).toBe(202);
+  },
+);
