@@ -56,7 +56,8 @@ export interface Credit {
 
 /**
  * Where open challenges are kept: on the server, found by something that only this browser holds (never by number,
- * user or form field). What `set` resolved is there for the next `get` of any process. It need not be atomic.
+ * user or form field). What `set` resolved is there for the next `get` of any process. It need not be atomic. It is
+ * written when the PIN is on its way: one that can be read and not written costs a message for each try.
  */
 export interface ChallengeStore {
   get(req: RequestLike, name: string): Promise<Challenge | undefined>;

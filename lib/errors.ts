@@ -37,8 +37,14 @@ export class SessionEnded extends Error {}
 
 /** The `code` of an error, where it is a string. */
 export function codeOf(error: unknown): string | undefined {
-  const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
-  return typeof code === 'string' ? code : undefined;
+  try {
+    const code: unknown =
+      typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+    return typeof code === 'string' ? code : undefined;
+  } catch {
+    // Whatever was thrown will not even be looked at: it has no code.
+    return undefined;
+  }
 }
 
 /**
@@ -46,9 +52,12 @@ export function codeOf(error: unknown): string | undefined {
  * only a real Error stops a request for certain.
  */
 export function asError(thrown: unknown, message: string): Error {
-  return thrown instanceof Error || isNativeError(thrown)
-    ? thrown
-    : new SmsOtpError('ERR_SMS_OTP_HOST', message, { cause: thrown });
+  try {
+    if (thrown instanceof Error || isNativeError(thrown)) return thrown;
+  } catch {
+    // A proxy that was revoked is no error.
+  }
+  return new SmsOtpError('ERR_SMS_OTP_HOST', message, { cause: thrown });
 }
 
 /**

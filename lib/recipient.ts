@@ -1,7 +1,7 @@
 /** Who gets the PIN: the number that was typed, or the recipient that the host knows, judged by the same rules. */
 
 import type { Challenge } from './challenge.js';
-import { asError, SmsOtpError } from './errors.js';
+import { asError, SmsOtpError, settled } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Awaitable, SendContext, Settings } from './options.js';
 import type { Channel } from './otp-client.js';
@@ -134,7 +134,11 @@ export function createRecipients(settings: Settings): Recipients {
 
   // Only the host's own list makes a test number; nothing that a request says does.
   function readNumber(given: unknown) {
-    return readPhoneNumber(given, settings.defaultCountry, (found) => client.isTestNumber?.(found) === true);
+    return readPhoneNumber(
+      given,
+      settings.defaultCountry,
+      (found) => settled(client.isTestNumber?.(found)) === true,
+    );
   }
 
   function isCountryServed(number: PhoneNumber): boolean {

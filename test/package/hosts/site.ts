@@ -48,6 +48,20 @@ passport.use(
   ),
 );
 
+// Without naming a type of request, the user is the host's all the same.
+passport.use(
+  'step-up',
+  new SmsOtpStrategy(
+    {
+      ...application,
+      name: 'step-up',
+      signedIn: true,
+      recipient: ({ user }) => (user ? { phoneNumber: user.phoneNumber, subject: user.id } : null),
+    },
+    async ({ subject, req }) => (req.user?.id === subject ? (req.user ?? false) : false),
+  ),
+);
+
 // @ts-expect-error a user that is not the host's
 passport.use(new Strategy({ ...application, countries: 'all' }, () => ({ email: 'a@example.com' })));
 
