@@ -7,6 +7,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { rolldown } from 'rolldown';
+import { minifySync } from 'rolldown/utils';
 import { cutDeclarations } from './declarations.js';
 
 const { bin, exports, files } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -25,10 +26,29 @@ cutDeclarations(
 const names = [...entries.map((entry) => entry.default), ...Object.values(bin)].map(
   (path) => /dist\/(.*)\.js$/u.exec(path)[1],
 );
+// The phone page is text to the bundler: its script and style are made small here.
+const phonePage = {
+  name: 'phone-page',
+  async transform(code, id) {
+    if (!id.endsWith('lib/simulator/page.ts')) return;
+    const page = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+    const packed = {
+      ...page,
+      html: page.html.replace(/\n +/gu, '\n'),
+      css: page.css.replace(/\s*([{};,])\s+/gu, '$1'),
+      js: minifySync('phone.js', page.js, { compress: true, mangle: true }).code,
+    };
+    return Object.entries(packed)
+      .map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};`)
+      .join('\n');
+  },
+};
+
 const bundle = await rolldown({
   input: Object.fromEntries(names.map((name) => [name, `lib/${name}.ts`])),
   platform: 'node',
   external: /^[^./]/u,
+  plugins: [phonePage],
 });
 await bundle.write({
   dir: 'dist',
