@@ -7,6 +7,7 @@ import type { SmsOtpEvent } from '../lib/events.js';
 import { parseOptions, type SmsOtpStrategyOptions } from '../lib/options.js';
 import {
   createParts,
+  isRefused,
   isServiceLimit,
   isSurelyUndone,
   isUnknownPin,
@@ -259,6 +260,38 @@ describe('a refusal', () => {
   });
 });
 
+it('a refusal that visitors are not told of is told to the operator, once', () => {
+  const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+  const { warnOfRefusals, events } = partsOf({ name: 'hidden' });
+  warnOfRefusals({ status: 400 });
+  warnOfRefusals({ code: 'ERR_OTHER' });
+  const message =
+    "SmsOtpStrategy 'hidden': the PIN service refused a send (status 400). Visitors are not told, since that would " +
+    'tell who can receive a PIN. `npx passport-sms-otp doctor` looks for the reason.';
+  expect(warn.mock.calls).toEqual([[message, { code: 'SMS_OTP_SEND_REFUSED' }]]);
+  expect(events).toEqual([expect.objectContaining({ type: 'configuration.warned', message })]);
+  partsOf().warnOfRefusals({ code: 'ERR_INFOBIP_BAD_REQUEST' });
+  expect(warn.mock.lastCall?.[0]).toContain('(ERR_INFOBIP_BAD_REQUEST)');
+});
+
+it('a number that users type is counted without the user, too', async () => {
+  for (const [subject, typed] of [
+    [() => 'u1', ['granted', 'granted', false]],
+    [undefined, ['granted', 'granted', 'granted']],
+  ] as const) {
+    const { counters, payerOf } = partsOf({
+      budgets: { sendsPerNumber: [{ points: 2, duration: 3600 }] },
+      ...(subject ? { subject } : { recipient: () => null, countries: undefined }),
+    });
+    const grants: unknown[] = [];
+    for (const user of ['u1', 'u2', 'u3']) {
+      const payer = await payerOf(request(), { ...target, subject: user }, 'sms');
+      grants.push((await counters.takeSend(payer, { voice: false, fresh: true })).granted && 'granted');
+    }
+    expect(grants).toEqual(typed);
+  }
+});
+
 it('the parts of a strategy keep their counters near their limits known', async () => {
   const { counters, payerOf, events } = partsOf({
     budgets: { sendsOverall: [{ points: 1, duration: 3600 }] },
@@ -277,6 +310,7 @@ it('the pace of a strategy with decoys takes limits and forgotten PINs for no ou
   for (const operation of ['check', 'send'] as const) await pace.real(operation, quick);
   await fail({ status: 429 });
   await fail({ status: 404 });
+  await fail({ status: 400 });
   await expect(pace.decoy('check')).resolves.toBeUndefined();
   const down = new Error('down');
   await fail(down);
@@ -285,21 +319,24 @@ it('the pace of a strategy with decoys takes limits and forgotten PINs for no ou
 
 describe('what an error of the client means', () => {
   it.each([
-    [{ code: 'ERR_INFOBIP_RATE_LIMITED' }, { limit: true, unknown: false, undone: true }],
-    [{ status: 429 }, { limit: true, unknown: false, undone: true }],
-    [{ code: 'ERR_INFOBIP_NOT_FOUND' }, { limit: false, unknown: true, undone: false }],
-    [{ status: 404 }, { limit: false, unknown: true, undone: false }],
-    [{ sent: false }, { limit: false, unknown: false, undone: true }],
-    [{ sent: 'no' }, { limit: false, unknown: false, undone: false }],
-    [
-      { code: 'ERR_OTHER', status: 500 },
-      { limit: false, unknown: false, undone: false },
-    ],
-    [undefined, { limit: false, unknown: false, undone: false }],
-  ])('%j', (thrown, { limit, unknown, undone }) => {
-    expect(isServiceLimit(thrown)).toBe(limit);
-    expect(isUnknownPin(thrown)).toBe(unknown);
-    expect(isSurelyUndone(thrown)).toBe(undone);
+    [{ code: 'ERR_INFOBIP_RATE_LIMITED' }, ['limit', 'undone']],
+    [{ status: 429 }, ['limit', 'undone']],
+    [{ code: 'ERR_INFOBIP_NOT_FOUND' }, ['unknown']],
+    [{ status: 404 }, ['unknown']],
+    [{ code: 'ERR_INFOBIP_BAD_REQUEST' }, ['refused']],
+    [{ status: 400 }, ['refused']],
+    [{ sent: false }, ['undone']],
+    [{ sent: 'no' }, []],
+    [{ code: 'ERR_OTHER', status: 500 }, []],
+    [undefined, []],
+  ])('%j', (thrown, meanings) => {
+    const judges = {
+      limit: isServiceLimit,
+      unknown: isUnknownPin,
+      refused: isRefused,
+      undone: isSurelyUndone,
+    };
+    expect(Object.entries(judges).flatMap(([name, is]) => (is(thrown) ? [name] : []))).toEqual(meanings);
   });
 
   it.each([
