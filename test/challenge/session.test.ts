@@ -12,6 +12,7 @@ import {
   setNote,
   settle,
 } from '../../lib/challenge.js';
+import { SessionEnded } from '../../lib/errors.js';
 
 const CHALLENGE: Challenge = {
   id: 'ID',
@@ -243,5 +244,59 @@ describe('the challenges of a strategy', () => {
     await expect(createChallenges(silent, 'elsewhere', 20).get(req)).rejects.toMatchObject({
       code: 'ERR_SMS_OTP_STORE',
     });
+  });
+});
+
+describe('a session that the browser came with', () => {
+  /** A request with the session's id in its cookie, and a store that answers as told. */
+  function known(get?: (id: unknown, answer: (error: unknown, session?: unknown) => void) => void) {
+    const { session, saved, req } = createSession();
+    const headers = { cookie: 'sid=s%3Aan-id.signature' };
+    return { saved, req: { ...req, session, headers, sessionID: 'an-id', sessionStore: get ? { get } : {} } };
+  }
+  const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
+
+  it('is written while its store has it', async () => {
+    const asked: unknown[] = [];
+    const { req, saved } = known((id, answer) => {
+      asked.push(id);
+      answer(null, {});
+    });
+    await challenges.set(req, CHALLENGE);
+    expect(asked).toEqual(['an-id']);
+    expect(saved).toHaveLength(1);
+  });
+
+  it.each([
+    ['has it no more', null, undefined],
+    ['has it no more, in files', Object.assign(new Error('no such file'), { code: 'ENOENT' }), undefined],
+  ])('is not written, nor made one without a challenge, when its store %s', async (_what, error, found) => {
+    for (const act of [
+      (req: object) => challenges.set(req as never, CHALLENGE),
+      (req: object) => challenges.remove(req as never),
+      (req: object) => challenges.forget(req as never),
+      (req: object) => challenges.ensureWritable(req as never),
+    ]) {
+      const { req, saved } = known((_id, answer) => answer(error, found));
+      await expect(act(req)).rejects.toThrow('The session was ended while the request was under way');
+      await expect(act(req)).rejects.toBeInstanceOf(SessionEnded);
+      expect(saved).toEqual([]);
+    }
+  });
+
+  it('is not written when its store cannot tell', async () => {
+    const down = Object.assign(new Error('down'), { code: 'ECONNREFUSED' });
+    const { req, saved } = known((_id, answer) => answer(down));
+    await expect(challenges.set(req, CHALLENGE)).rejects.toMatchObject({
+      code: 'ERR_SMS_OTP_STORE',
+      cause: down,
+    });
+    expect(saved).toEqual([]);
+  });
+
+  it('is written where there is no way to ask', async () => {
+    const { req, saved } = known();
+    await challenges.set(req, CHALLENGE);
+    expect(saved).toHaveLength(1);
   });
 });
