@@ -1,7 +1,7 @@
 /** Which suites judge which sources: a mutant is tried against these and not against everything. */
 
 const strategy = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/outcome.test.ts'];
-const attacks = ['test/attacks/{clients,process,second-factor}.test.ts'];
+const attacks = ['test/attacks/{clients,logout,process,second-factor}.test.ts'];
 const secondFactor = [
   'test/second-factor.test.ts',
   'test/second-factor/{between,guard,marks,nobody-gets-in}.test.ts',
@@ -28,7 +28,7 @@ export const groups = {
   },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],
-    tests: [...secondFactor, 'test/{challenge,attacks/second-factor}.test.ts'],
+    tests: [...secondFactor, 'test/{challenge,challenge/late,attacks/second-factor}.test.ts'],
   },
   strategy: {
     mutate: ['lib/strategy.ts'],
@@ -53,7 +53,7 @@ export const groups = {
   },
   parts: {
     mutate: ['lib/parts.ts'],
-    tests: ['test/{parts,events,known-browser}.test.ts'],
+    tests: ['test/{parts,events}.test.ts'],
   },
   decoy: { mutate: ['lib/decoy.ts'], tests: ['test/decoys.test.ts'] },
   recipient: {

@@ -153,6 +153,36 @@ describe('the mark of a proved PIN', () => {
     expect(await opensAccount(browser)).toBe(true);
   });
 
+  it('is there with keepSessionInfo without the challenges of other strategies, and without a hostile way back', async () => {
+    const host = site(
+      {},
+      {
+        routes: (app) =>
+          app.get('/others', (req, res) => {
+            const { challenges } = Reflect.get(req.session, 'smsOtp');
+            Object.assign(challenges, { other: { id: 'OTHER' } });
+            Object.assign(req.session, { returnTo: '//evil.example' });
+            res.end();
+          }),
+      },
+    );
+    const browser = host.browser();
+    await browser.issue();
+    await browser.get('/others');
+    expect(JSON.stringify(await host.stored(browser))).toContain('OTHER');
+    await browser.post('/keeping', { pin: PIN });
+    const session = await host.stored(browser);
+    expect(session?.smsOtp).toEqual(marked);
+    // What the host keeps is the host's: it is neither taken away nor made a way back of ours.
+    expect(session?.returnTo).toBe('//evil.example');
+
+    const fresh = host.browser();
+    await fresh.issue('+385911112222');
+    await fresh.get('/others');
+    await fresh.post('/default', { pin: PIN });
+    expect(await host.stored(fresh)).not.toHaveProperty('returnTo');
+  });
+
   it('comes with the way back, also where the session is not kept', async () => {
     const host = site();
     const browser = host.browser();
