@@ -908,3 +908,48 @@ describe('a limiter', () => {
     });
   });
 });
+
+describe('a number that could not be reached', () => {
+  const limits = {
+    uncompletedPerClient: [{ points: 2, duration: HOUR }],
+    sendsOverall: [{ points: 3, duration: HOUR }],
+  };
+
+  it('is counted for the client and in all, under keys of its own', async () => {
+    const { store, counters } = setUp(only(limits));
+    await counters.countUnreached(payer());
+    expect(store.keys('unreachedPerClient:3600')).toEqual([CLIENT]);
+    expect(store.keys('unreachedOverall:3600')).toEqual(['all']);
+    expect(store.keys('uncompletedPerClient:3600')).toEqual([]);
+    expect(store.keys('sendsOverall:3600')).toEqual([]);
+  });
+
+  it('stops the client, and then all, for as long as that', async () => {
+    const { counters } = setUp(only(limits));
+    await counters.countUnreached(payer());
+    await granted(counters.takeSend(payer(), FRESH));
+    later(60);
+    await counters.countUnreached(payer());
+    expect(await counters.takeSend(payer(), AGAIN)).toEqual(refused('uncompletedPerClient', HOUR - 60));
+    const other = payer({ client: { family: 4, key: '192.0.2.2' } });
+    await granted(counters.takeSend(other, FRESH));
+    await counters.countUnreached(payer({ client: undefined }));
+    expect(await counters.takeSend(other, FRESH)).toEqual(refused('sendsOverall', HOUR - 60));
+    later(HOUR - 60);
+    await granted(counters.takeSend(payer({ client: { family: 4, key: '192.0.2.3' } }), FRESH));
+  });
+
+  it('is not counted for a test number, which nobody looks up', async () => {
+    const { store, counters } = setUp(only(limits));
+    await counters.countUnreached(payer({ test: true }));
+    expect(store.keys('unreachedPerClient:3600')).toEqual([]);
+    for (let count = 0; count < 3; count += 1) await counters.countUnreached(payer());
+    await granted(counters.takeSend(payer({ test: true }), FRESH));
+  });
+
+  it('is told to nobody when its store is down', async () => {
+    const { store, counters } = setUp(only(limits));
+    store.next('consume', 'unreachedOverall:3600', () => Promise.reject(new Error('down')));
+    await expect(counters.countUnreached(payer())).rejects.toMatchObject({ code: 'ERR_SMS_OTP_STORE' });
+  });
+});
