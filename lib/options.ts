@@ -679,8 +679,9 @@ function parseLimits(name: string, value: unknown): Limit[] {
 
 function parseCompletion(value: unknown): Budgets['countryCompletion'] {
   if (value === null || (Array.isArray(value) && value.length === 0)) return null;
-  const { sends, duration, minimumRatio, ...others }: Record<string, unknown> =
-    typeof value === 'object' ? { ...value } : {};
+  if (typeof value !== 'object' || Array.isArray(value))
+    wrong('budgets.countryCompletion', 'must be { sends, duration, minimumRatio }, or null.');
+  const { sends, duration, minimumRatio, ...others }: Record<string, unknown> = { ...value };
   for (const key of Object.keys(others))
     checkKnown(key, ['sends', 'duration', 'minimumRatio'], 'budgets.countryCompletion.');
   if (!isWhole(sends, Number.MAX_SAFE_INTEGER))

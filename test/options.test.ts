@@ -247,6 +247,12 @@ const WRONG: Case[] = [
     { budgets: { countryCompletion: { sends: 0, duration: 1, minimumRatio: 0.4 } } },
     'the option `budgets.countryCompletion` must have whole `sends` of 1 or more.',
   ],
+  ...[5, [{ sends: 1, duration: 1, minimumRatio: 0.4 }]].map(
+    (countryCompletion): Case => [
+      { budgets: { countryCompletion } },
+      'the option `budgets.countryCompletion` must be { sends, duration, minimumRatio }, or null.',
+    ],
+  ),
   [
     { budgets: { countryCompletion: { sends: 1, duration: 2_147_484, minimumRatio: 0.4 } } },
     'the option `budgets.countryCompletion` must have a `duration` in whole seconds from 1 to 2147483.',

@@ -252,7 +252,7 @@ describe('a budget', () => {
     [
       'a number for a country',
       { countryCompletion: 5 },
-      '`budgets.countryCompletion` must have whole `sends`',
+      '`budgets.countryCompletion` must be { sends, duration, minimumRatio }, or null.',
     ],
     [
       'a ratio below 0',
