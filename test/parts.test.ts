@@ -147,7 +147,7 @@ describe('whose budgets a request counts against', () => {
     });
   });
 
-  it.each([
+  it.each<[unknown, () => unknown]>([
     ['', () => ''],
     [5, () => 5],
     ['nothing', () => undefined],
@@ -222,7 +222,12 @@ describe('a refusal', () => {
 
   it('of a budget names the budget and the wait', () => {
     const { tooMany, events } = partsOf();
-    const refusal = { granted: false, budget: 'sendsPerNumber', retryAfterSeconds: 30 } as const;
+    const refusal = {
+      granted: false,
+      budget: 'sendsPerNumber',
+      retryAfterSeconds: 30,
+      isCooldown: false,
+    } as const;
     expect(tooMany(turn, { ...refusal }, fields)).toMatchObject({
       type: 'fail',
       status: 429,
@@ -242,7 +247,13 @@ describe('a refusal', () => {
   it('of a country that was stopped is told apart', () => {
     const { tooMany, events } = partsOf();
     const stopped = { sends: 100, completed: 3 };
-    const refusal = { granted: false, budget: 'countryCompletion', retryAfterSeconds: 30, stopped } as const;
+    const refusal = {
+      granted: false,
+      budget: 'countryCompletion',
+      retryAfterSeconds: 30,
+      isCooldown: false,
+      stopped,
+    } as const;
     tooMany(turn, { ...refusal }, fields);
     expect(events.map(({ type }) => type)).toEqual(['budget.refused', 'country.stopped']);
     expect(events[1]).toMatchObject({ ...fields, ...stopped });
