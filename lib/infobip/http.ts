@@ -1,4 +1,5 @@
-import { type Dispatcher, Pool } from 'undici';
+import { buildConnector, type Dispatcher, Pool } from 'undici';
+import { createSeals, type Sealed } from './seal.js';
 
 export type { Dispatcher } from 'undici';
 
@@ -61,6 +62,9 @@ const TIMEOUT_CODES = new Set([
 
 /** Opens the connections to one address. They are made as they are needed and kept alive between requests. */
 export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: TransportOptions): Transport {
+  // Another's dispatcher writes to sockets that we never see: it gets each request as it is.
+  const seals = dispatcher === undefined ? createSeals() : undefined;
+  const connect = buildConnector({ timeout: Math.min(timeoutMs, 10_000) });
   const connections: Dispatcher =
     dispatcher ??
     new Pool(origin, {
@@ -72,7 +76,16 @@ export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: Tra
       keepAliveMaxTimeout: 600_000,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
-      connect: { timeout: Math.min(timeoutMs, 10_000) },
+      connect(options, callback) {
+        connect(options, (...result) => {
+          const [, socket] = result;
+          // Undefined, against its types, when there is no connection.
+          if (socket) {
+            seals?.openAt(socket);
+          }
+          callback(...result);
+        });
+      },
     });
 
   let closing: Promise<void> | undefined;
@@ -84,15 +97,16 @@ export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: Tra
           reject(signal.reason);
           return;
         }
-        const listener = new AnswerListener(timeoutMs, signal, resolve, reject);
+        const sealed = seals?.seal(headers, body);
+        const listener = new AnswerListener(timeoutMs, signal, sealed, resolve, reject);
         try {
           connections.dispatch(
             {
               origin,
               path: pathPrefix + path,
               method,
-              headers,
-              body: body ?? null,
+              headers: sealed?.headers ?? headers,
+              body: sealed?.body ?? body ?? null,
               headersTimeout: timeoutMs,
               bodyTimeout: timeoutMs,
             },
@@ -116,6 +130,7 @@ export function openTransport({ origin, pathPrefix, timeoutMs, dispatcher }: Tra
 class AnswerListener implements Dispatcher.DispatchHandler {
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #sealed: Sealed | undefined;
   readonly #resolve: (outcome: Outcome) => void;
   readonly #reject: (reason: unknown) => void;
   readonly #chunks: Buffer[] = [];
@@ -129,11 +144,13 @@ class AnswerListener implements Dispatcher.DispatchHandler {
   constructor(
     timeoutMs: number,
     signal: AbortSignal | undefined,
+    sealed: Sealed | undefined,
     resolve: (outcome: Outcome) => void,
     reject: (reason: unknown) => void,
   ) {
     this.#timeoutMs = timeoutMs;
     this.#signal = signal;
+    this.#sealed = sealed;
     this.#resolve = resolve;
     this.#reject = reject;
     signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -149,6 +166,7 @@ class AnswerListener implements Dispatcher.DispatchHandler {
 
   onResponseStart(_controller: unknown, status: number, headers: AnswerHeaders): void {
     if (status >= 200) {
+      this.#sealed?.answered();
       this.#status = status;
       this.#headers = headers;
       this.#bodyDeadline = performance.now() + this.#timeoutMs;
@@ -202,6 +220,7 @@ class AnswerListener implements Dispatcher.DispatchHandler {
       return false;
     }
     this.#settled = true;
+    this.#sealed?.forget();
     this.#signal?.removeEventListener('abort', this.#onAbort);
     return true;
   }

@@ -11,7 +11,8 @@ export interface ClientSettings {
   userAgent?: string;
   /**
    * An undici dispatcher instead of connections of our own: a proxy, a mock. Whoever made it closes it, and sees
-   * to it that it does not send twice.
+   * to it that it does not send twice. Its requests show the key and the PIN on undici's diagnostics channels, where
+   * ours do not.
    */
   dispatcher?: Dispatcher;
 }

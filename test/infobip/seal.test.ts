@@ -1,0 +1,195 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { Infobip2faClient } from 'passport-sms-otp/infobip';
+import { Agent } from 'undici';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { failureOf, type Service, startService } from '../support/service.js';
+
+const KEY = 'f0e1d2c3b4a5-KEY-4711';
+const PASSWORD = 'p\u00e4ss "w\u00f6rd" & more';
+const TOKEN = 'TOKEN-eyJhbGciOiJ9';
+const PIN = '90817263';
+const BASIC = Buffer.from(`shop-user:${PASSWORD}`).toString('base64');
+const SECRETS = [KEY, PASSWORD, TOKEN, PIN, BASIC].flatMap((secret) => [
+  secret,
+  JSON.stringify(secret).slice(1, -1),
+  new URLSearchParams({ x: secret }).toString().slice(2),
+]);
+const SMS = { channel: 'sms', applicationId: 'APP', messageId: 'MSG', to: '+385911234567' } as const;
+
+const CHANNELS = [
+  'client:beforeConnect',
+  'client:connected',
+  'client:connectError',
+  'client:sendHeaders',
+  'request:create',
+  'request:bodyChunkSent',
+  'request:bodySent',
+  'request:headers',
+  'request:bodyChunkReceived',
+  'request:trailers',
+  'request:error',
+] as const;
+
+/** All text in a value, bytes included, as far as properties lead. */
+function textIn(value: unknown): string {
+  const parts: string[] = [];
+  const seen = new Set<unknown>();
+  const walk = (part: unknown): void => {
+    if (typeof part === 'string') parts.push(part);
+    if (typeof part !== 'object' || part === null || seen.has(part)) return;
+    seen.add(part);
+    if (ArrayBuffer.isView(part)) {
+      parts.push(Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString());
+      return;
+    }
+    if (part instanceof Map || part instanceof Set) walk([...part]);
+    for (const key of Reflect.ownKeys(part)) {
+      const descriptor = Reflect.getOwnPropertyDescriptor(part, key);
+      if (descriptor !== undefined && 'value' in descriptor) walk(descriptor.value);
+    }
+  };
+  walk(value);
+  return parts.join('\n');
+}
+
+let service: Service;
+let told: { channel: string; text: string }[];
+let listeners: [string, (message: unknown) => void][];
+
+function listen(channel: string, listener: (message: unknown) => void): void {
+  subscribe(`undici:${channel}`, listener);
+  listeners.push([`undici:${channel}`, listener]);
+}
+
+beforeEach(async () => {
+  service = await startService(({ path, body }) => {
+    if (path.startsWith('/auth/'))
+      return { body: { access_token: TOKEN, expires_in: 3600, token_type: 'bearer' } };
+    if (path.endsWith('/verify')) return { body: { pinId: 'PIN', verified: true, msisdn: '385911234567' } };
+    if (path.endsWith('/applications')) return { body: { applicationId: 'APP', ...JSON.parse(body) } };
+    return { body: { pinId: 'PIN', smsStatus: 'MESSAGE_SENT' } };
+  });
+  told = [];
+  listeners = [];
+});
+
+afterEach(async () => {
+  for (const [channel, listener] of listeners) unsubscribe(channel, listener);
+  vi.restoreAllMocks();
+  await service.close();
+});
+
+function listenToAll(): void {
+  for (const channel of CHANNELS) {
+    listen(channel, (message) => told.push({ channel, text: textIn(message) }));
+  }
+}
+
+describe('what undici tells on its diagnostics channels', () => {
+  it.each([
+    ['an API key', { apiKey: KEY }, `App ${KEY}`],
+    ['Basic', { username: 'shop-user', password: PASSWORD }, `Basic ${BASIC}`],
+    ['a session token', { sessionToken: TOKEN }, `IBSSO ${TOKEN}`],
+    ['OAuth 2', { clientId: 'shop-user', clientSecret: PASSWORD }, `Bearer ${TOKEN}`],
+  ])(
+    'shows no credential and no PIN with %s, and the service gets both',
+    async (_way, credentials, header) => {
+      listenToAll();
+      const client = new Infobip2faClient({ baseUrl: service.url, ...credentials });
+      await client.sendPin(SMS);
+      await client.verifyPin('PIN', PIN);
+      await client.createApplication({ name: 'Caf\u00e9' });
+      await client.close();
+
+      const asked = service.seen.filter(({ path }) => path.startsWith('/2fa/'));
+      expect(asked.map(({ headers }) => headers.authorization)).toEqual([header, header, header]);
+      expect(asked.map(({ body }) => JSON.parse(body))).toMatchObject([
+        { to: '385911234567' },
+        { pin: PIN },
+        { name: 'Caf\u00e9' },
+      ]);
+      const login = service.seen.find(({ path }) => path.startsWith('/auth/'));
+      if (login) expect(new URLSearchParams(login.body).get('client_secret')).toBe(PASSWORD);
+
+      const once = ['create', 'bodyChunkSent', 'bodySent', 'headers', 'bodyChunkReceived', 'trailers'];
+      for (const channel of [...once.map((name) => `request:${name}`), 'client:sendHeaders']) {
+        expect(told.filter((event) => event.channel === channel).length, channel).toBe(service.seen.length);
+      }
+      // The token itself comes in an answer, and what the service answers is told as it came.
+      const own = told.filter(({ text }) => !text.includes('"access_token"'));
+      expect(own.length).toBeGreaterThanOrEqual(told.length - 1);
+      for (const { channel, text } of own) {
+        for (const secret of SECRETS) expect(text.includes(secret), `${channel} shows ${secret}`).toBe(false);
+      }
+    },
+  );
+
+  it('shows neither when there is no connection', async () => {
+    listenToAll();
+    const client = new Infobip2faClient({ baseUrl: 'http://127.0.0.1:1', apiKey: KEY });
+    await failureOf(client.verifyPin('PIN', PIN));
+    await client.close();
+    expect(told.map(({ channel }) => channel)).toContain('request:error');
+    for (const { text } of told) for (const secret of SECRETS) expect(text).not.toContain(secret);
+  });
+
+  it('is of the right request where many are under way', async () => {
+    listenToAll();
+    service.answer(async ({ path }) => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return { body: { pinId: path.split('/')[4], verified: true, msisdn: '385911234567' } };
+    });
+    const clients = [KEY, 'another-key'].map(
+      (apiKey) => new Infobip2faClient({ baseUrl: service.url, apiKey }),
+    );
+    const asks = Array.from({ length: 60 }, (_, index) => index);
+    await Promise.all(asks.map((index) => clients[index % 2]?.verifyPin(`PIN-${index}`, `9081${index}`)));
+    await Promise.all(clients.map((client) => client.close()));
+    const seen = service.seen.map(({ path, body, headers }) => [path, body, headers.authorization]);
+    expect(seen.sort()).toEqual(
+      asks
+        .map((index) => [
+          `/2fa/2/pin/PIN-${index}/verify`,
+          `{"pin":"9081${index}"}`,
+          index % 2 === 0 ? `App ${KEY}` : 'App another-key',
+        ])
+        .sort(),
+    );
+    expect(told.some(({ text }) => /9081\d/.test(text))).toBe(false);
+  });
+});
+
+describe('a client whose stand-ins are not replaced', () => {
+  it('says so once, and sends what is real from then on', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    // As a version of undici would that writes to its sockets by another way.
+    listen('client:connected', (message) => Reflect.deleteProperty(Object(message).socket, 'write'));
+    service.answer(({ headers }) =>
+      headers.authorization === `App ${KEY}`
+        ? { body: { pinId: 'PIN', verified: true, msisdn: '385911234567' } }
+        : { status: 401 },
+    );
+    const client = new Infobip2faClient({ baseUrl: service.url, apiKey: KEY });
+    expect(await failureOf(client.verifyPin('PIN', PIN))).toMatchObject({ code: 'ERR_INFOBIP_UNAUTHORIZED' });
+    expect(await client.verifyPin('PIN', PIN)).toMatchObject({ verified: true });
+    expect(await client.verifyPin('PIN', PIN)).toMatchObject({ verified: true });
+    await client.close();
+    expect(warn.mock.calls).toEqual([[expect.stringContaining('undici'), { code: 'SMS_OTP_UNSEALED' }]]);
+    expect(service.seen.map(({ body }) => body)).toEqual([
+      '*'.repeat(18),
+      `{"pin":"${PIN}"}`,
+      `{"pin":"${PIN}"}`,
+    ]);
+  });
+
+  it('is none with a dispatcher of the host, which gets what is real', async () => {
+    const dispatcher = new Agent();
+    const client = new Infobip2faClient({ baseUrl: service.url, apiKey: KEY, dispatcher });
+    expect(await client.verifyPin('PIN', PIN)).toMatchObject({ verified: true });
+    expect(service.seen[0]).toMatchObject({
+      body: `{"pin":"${PIN}"}`,
+      headers: { authorization: `App ${KEY}` },
+    });
+    await dispatcher.close();
+  });
+});
