@@ -143,6 +143,29 @@ describe('an outcome', () => {
     expect(service.seen).toHaveLength(1);
   });
 
+  it.each([50, 400])(
+    'is a timeout when the answer begins half as late again as the %i ms allow',
+    async (timeoutMs) => {
+      service.answer(async () => {
+        await new Promise((resolve) => setTimeout(resolve, timeoutMs * 1.5));
+        return { body: PROVEN };
+      });
+      expect(await check({ timeoutMs })).toMatchObject({ code: 'ERR_INFOBIP_TIMEOUT' });
+    },
+  );
+
+  it('is the answer when both its beginning and its end come in time', async () => {
+    service.answer(async (_seen, response) => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      response.writeHead(200).write('{"pinId":"PIN",');
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      response.end('"msisdn":"385911234567","verified":true}');
+      return undefined;
+    });
+    const client = clientOf({ timeoutMs: 500 });
+    await expect(client.verifyPin(PIN_ID, '123456')).resolves.toEqual(PROVEN);
+  });
+
   it('is a timeout when the answer stops in the middle', async () => {
     service.answer((_seen, response) => void response.writeHead(200).write('{"pin'));
     expect(await check({ timeoutMs: 100 })).toMatchObject({
