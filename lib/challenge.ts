@@ -287,9 +287,10 @@ export interface OpenChallenge {
 // A custom store is known to its strategy only, and the page has no strategy at hand.
 const customStores = new Map<string, readonly [ChallengeStore, timeoutMs: number]>();
 
-/** Lets {@link openChallenge} find the challenges of a strategy that keeps them elsewhere than in the session. */
+/** Lets {@link openChallenge} find the challenges of a strategy, wherever it keeps them. The last one of a name counts. */
 export function registerStore(name: string, store: ChallengeStore, timeoutMs: number): void {
-  customStores.set(name, [store, timeoutMs]);
+  if (store === sessionChallenges) customStores.delete(name);
+  else customStores.set(name, [store, timeoutMs]);
 }
 
 /**
@@ -297,7 +298,7 @@ export function registerStore(name: string, store: ChallengeStore, timeoutMs: nu
  *
  * @param req the request of the page
  * @param options.name the strategy's name; default 'sms-otp'
- * @returns null when there is none or its time is over: send the visitor back to the start
+ * @returns null when there is none, or its time or its attempts are over: send the visitor back to the start
  */
 export async function openChallenge(
   req: RequestLike,
@@ -309,6 +310,7 @@ export async function openChallenge(
   for (const [store, timeoutMs] of [[sessionChallenges, 1000] as const, ...(custom ? [custom] : [])]) {
     const challenge = await createChallenges(store, name, timeoutMs).get(req);
     if (challenge === undefined || Date.now() >= challenge.expiresAt) continue;
+    if (challenge.attemptsUsed >= challenge.attempts) continue;
     if (challenge.signedInAs !== signedInAs(req)) continue;
     return {
       to: maskedRecipient(challenge),
@@ -316,7 +318,7 @@ export async function openChallenge(
       channels: [...challenge.channels],
       expiresAt: new Date(challenge.expiresAt),
       resendAt: new Date(challenge.resendAt),
-      attemptsRemaining: Math.max(0, challenge.attempts - challenge.attemptsUsed),
+      attemptsRemaining: challenge.attempts - challenge.attemptsUsed,
     };
   }
   return null;

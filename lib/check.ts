@@ -146,6 +146,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const code = isLimit ? 'too_many_requests' : (codeOf(thrown) ?? 'ERR_SMS_OTP_SERVICE');
     emit({ type: 'pin.rejected', ...fields, code });
     if (isSurelyUndone(thrown)) await takeBack(attempt);
+    else await keepCount(attempt);
     if (isLimit) return parts.serviceLimit(attempt.turn, thrown);
     throw serviceError('check', thrown);
   }
@@ -164,8 +165,19 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     }
     const code = reason === 'expired' ? 'pin_expired' : 'pin_wrong';
     emit({ type: 'pin.rejected', ...fields, attemptsRemaining, code });
-    if (kept) await challenges.set(turn.req, { ...kept, attemptsUsed });
+    if (kept) await countIn(turn, kept, attemptsUsed);
     return outcome(turn, 'pin_wrong', { attemptsRemaining });
+  }
+
+  // What was tried stays tried, also where the service did not say what it was worth.
+  async function keepCount({ turn, challenge, attemptsUsed }: Attempt): Promise<void> {
+    const kept = await stillKept(turn, challenge);
+    if (kept) await countIn(turn, kept, attemptsUsed);
+  }
+
+  // A check that began later may have been answered, and counted, earlier.
+  async function countIn({ req }: Turn, kept: Challenge, attemptsUsed: number): Promise<void> {
+    if (attemptsUsed > kept.attemptsUsed) await challenges.set(req, { ...kept, attemptsUsed });
   }
 
   // The challenge as it is kept now, if it is there to be written. A parallel request may have used it up (its session

@@ -326,7 +326,7 @@ export function parseOptions<Req extends RequestLike>(options: SmsOtpStrategyOpt
   const { budgets, uncompletedIpv6, subjectFailures } = parseBudgets(given.budgets);
   const challenges = given.challenges === undefined ? sessionChallenges : parseStore(given.challenges);
   const storeTimeoutMs = whole(given, 'storeTimeoutMs', 1, LONGEST_TIMEOUT_MS) ?? 3000;
-  if (challenges !== sessionChallenges) registerStore(name, challenges, storeTimeoutMs);
+  registerStore(name, challenges, storeTimeoutMs);
   checkProcess(limiter !== undefined);
 
   return {

@@ -156,6 +156,8 @@ function belongsTo(mark: unknown, user: string | undefined): boolean {
  */
 export async function signOut(req: RequestLike, timeoutMs: number): Promise<void> {
   const { session } = req;
+  // Challenges may be kept elsewhere, and nobody is signed in where there is no session.
+  if (session === undefined || session === null) return;
   dropNotes(session, 'marks');
   const logOut = property(req, 'logOut');
   if (typeof logOut !== 'function') return;

@@ -38,6 +38,51 @@ describeJourneys('a login with challenges in a store of the host', {
   },
 });
 
+describe('the attempts that a page shows', () => {
+  it('are our own count, also where the service has not judged one', async () => {
+    const { client, browser } = visit({ strategy: { attempts: 2 } });
+    await browser.issue();
+    const answer = client.onVerify;
+    client.onVerify = () => Promise.reject(new Error('the service is down'));
+    expect((await browser.check()).status).toBe(503);
+    expect((await browser.get('/challenge')).body).toMatchObject({ attemptsRemaining: 1 });
+    client.onVerify = answer;
+    expect((await browser.check('000000')).body.outcome.code).toBe('attempts_exhausted');
+  });
+
+  it('are none where the last one was not judged: there is no open challenge, and a new PIN may be asked for', async () => {
+    const { client, browser } = visit({ strategy: { attempts: 1, budgets: { sendsPerNumber: null } } });
+    await browser.issue();
+    client.onVerify = () => Promise.reject(new Error('the service is down'));
+    expect((await browser.check()).status).toBe(503);
+    expect((await browser.get('/challenge')).body).toBeNull();
+    expect((await browser.check()).body.outcome.code).toBe('attempts_exhausted');
+    expect((await browser.issue()).body.outcome).toMatchObject({ code: 'pin_sent', alreadySent: false });
+    expect((await browser.get('/challenge')).body).toMatchObject({ attemptsRemaining: 1 });
+  });
+
+  it('never grow again when a slow check is answered last', async () => {
+    const { client, browser } = visit();
+    await browser.issue();
+    const answer = client.onVerify;
+    let goOn = (): void => {};
+    client.onVerify = async (...asked) => {
+      client.onVerify = answer;
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+      return answer(...asked);
+    };
+    const slow = browser.check('000000').then(({ body }) => body);
+    await expect.poll(() => client.checks.length).toBe(1);
+    await browser.check('000001');
+    await browser.check('000002');
+    goOn();
+    expect((await slow).outcome).toMatchObject({ code: 'pin_wrong', attemptsRemaining: 4 });
+    expect((await browser.get('/challenge')).body).toMatchObject({ attemptsRemaining: 2 });
+  });
+});
+
 describe('openChallenge', () => {
   it('tells the page what it may show, and nothing else', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-02T10:00:00Z') });
@@ -458,6 +503,29 @@ describe('a challenge store of the host', () => {
     await browser.issue();
     const { status, body } = await browser.get('/challenge');
     expect([status, body]).toEqual([200, expect.objectContaining({ attemptsRemaining: 5 })]);
+  });
+
+  it('is not asked for the page of a later strategy of that name that keeps challenges in the session', async () => {
+    const before = fragile({ name: 'moved' });
+    before.breakAt('get', () => Promise.reject(new Error('the database of the earlier strategy is closed')));
+    const { browser } = visit({ strategy: { name: 'moved' } });
+    expect((await browser.get('/challenge')).body).toBeNull();
+    await browser.issue();
+    expect((await browser.get('/challenge')).body).toMatchObject({ attemptsRemaining: 5 });
+  });
+
+  it('needs no session where the host knows the recipient, either', async () => {
+    const store = mapStore();
+    const { client, browser, host } = visit({
+      session: false,
+      before: [store.middleware],
+      authenticate: { session: false },
+      strategy: { challenges: store, recipient: () => ({ phoneNumber: PHONE, subject: 'u1' }) },
+    });
+    expect((await browser.issue()).body.outcome).toMatchObject({ code: 'pin_sent' });
+    expect(client.sends).toHaveLength(1);
+    await browser.check();
+    expect(host.proofs).toMatchObject([{ phoneNumber: PHONE, subject: 'u1' }]);
   });
 
   it('may answer with anything that is no challenge: there is none', async () => {
