@@ -402,9 +402,9 @@ function isSent({ smsStatus, ncStatus = '', callStatus, emailStatus }: SendPinAn
   if (smsStatus === 'MESSAGE_SENT') {
     return true;
   }
-  // Infobip's names for a final no begin so, whatever else it may add to these sets.
+  // Infobip's names for a final no begin so, whatever else it may add to these sets; two say it in their own way.
   const isRefused = [callStatus, emailStatus?.name].some((status) =>
-    /^(REJECTED|UNDELIVERABLE)_/.test(status ?? ''),
+    /^(REJECTED|UNDELIVERABLE)_|^(BAD_REQUEST|SIGNALS_BLOCKED)$/.test(status ?? ''),
   );
   return smsStatus !== 'MESSAGE_NOT_SENT' && !NOT_REACHABLE.includes(ncStatus) && !isRefused;
 }

@@ -91,7 +91,8 @@ const ADVICE: Readonly<Record<InfobipErrorCode, string>> = {
   ERR_INFOBIP_BAD_REQUEST: 'See violations and correct the request.',
   ERR_INFOBIP_UNAUTHORIZED: 'Check that the credentials are whole, have not expired and belong to baseUrl.',
   ERR_INFOBIP_FORBIDDEN:
-    'Give the key the scope it lacks: 2fa:manage, or 2fa:pin:send to send and check only.',
+    'Give the key the scope it lacks: 2fa:manage to set up, 2fa:pin:send to send and check. Only the latter covers ' +
+    'a resend by e-mail.',
   ERR_INFOBIP_NOT_FOUND: 'Check the ids of the application, the template and the PIN.',
   ERR_INFOBIP_RATE_LIMITED: 'Wait before asking again, or raise the limits of the application.',
   ERR_INFOBIP_UNAVAILABLE: 'Try again later.',

@@ -124,7 +124,7 @@ export class Applications {
       applicationId,
       name: fields.requiredString('name'),
       enabled: fields.boolean('enabled') ?? true,
-      ...readConfiguration(fields, serviceDefaults),
+      ...this.readConfiguration(fields, serviceDefaults),
       templates: new Map<string, Template>(),
     };
     fields.check();
@@ -144,7 +144,7 @@ export class Applications {
     const changes = {
       name: fields.requiredString('name'),
       enabled: fields.boolean('enabled') ?? application.enabled,
-      ...readConfiguration(fields, base),
+      ...this.readConfiguration(fields, base),
     };
     fields.check();
     return this.showApplication(Object.assign(application, changes));
@@ -243,12 +243,13 @@ export class Applications {
   }
 
   private readTextTemplate(fields: Fields, base: TextTemplate): TextTemplate {
-    const messageText = fields.string('messageText') ?? base.messageText;
-    if (messageText && !messageText.includes(pinPlaceholder))
+    const messageText = fields.string('messageText');
+    if (messageText?.trim() === '') fields.refuse('messageText', 'must not be blank');
+    else if (messageText?.includes(pinPlaceholder) === false)
       fields.refuse('messageText', `must contain ${pinPlaceholder}`);
     const template = {
       ...base,
-      messageText,
+      messageText: messageText ?? base.messageText,
       pinLength: this.readPinLength(fields) ?? base.pinLength,
       pinType: fields.oneOf('pinType', pinTypes) ?? base.pinType,
       language: fields.oneOf('language', languages) ?? base.language,
@@ -279,13 +280,52 @@ export class Applications {
     return template;
   }
 
+  /** The configuration as it is shown, and its limits as they are used. */
+  private readConfiguration(
+    body: Fields,
+    base: Readonly<Configuration>,
+  ): { configuration: Configuration; limits: Limits } {
+    const behaviour = this.options.behaviour();
+    const fields = body.object('configuration') ?? new Fields({});
+    const configuration: Configuration = {
+      pinAttempts:
+        fields.integer('pinAttempts', { min: behaviour.pinAttemptsLimited ? 1 : -int32, max: int32 }) ??
+        base.pinAttempts,
+      allowMultiplePinVerifications:
+        fields.boolean('allowMultiplePinVerifications') ?? base.allowMultiplePinVerifications,
+      pinTimeToLive: fields.string('pinTimeToLive') ?? base.pinTimeToLive,
+      verifyPinLimit: fields.string('verifyPinLimit') ?? base.verifyPinLimit,
+      sendPinPerApplicationLimit:
+        fields.string('sendPinPerApplicationLimit') ?? base.sendPinPerApplicationLimit,
+      sendPinPerPhoneNumberLimit:
+        fields.string('sendPinPerPhoneNumberLimit') ?? base.sendPinPerPhoneNumberLimit,
+    };
+    const rate = (name: keyof Configuration, maxMs: number): Rate => {
+      const parsed = parseRate(String(configuration[name]), behaviour);
+      if (parsed && parsed.lengthMs <= maxMs) return parsed;
+      const longest = maxMs === day ? 'one day' : 'one year';
+      fields.refuse(name, `must be attempts/duration such as 5/1h, at most ${longest}`);
+      return { points: 1, lengthMs: 1 };
+    };
+    const timeToLiveMs = parseDuration(configuration.pinTimeToLive, behaviour) ?? Number.POSITIVE_INFINITY;
+    if (timeToLiveMs > year)
+      fields.refuse('pinTimeToLive', 'must be a duration such as 15m, at most one year');
+    const limits = {
+      timeToLiveMs,
+      check: rate('verifyPinLimit', day),
+      application: rate('sendPinPerApplicationLimit', year),
+      number: rate('sendPinPerPhoneNumberLimit', year),
+    };
+    return { configuration, limits };
+  }
+
   private readPinLength(fields: Fields): number | undefined {
     // 1 to 8 is what version 1 of the API allowed. 100 only guards the simulator.
     return fields.integer('pinLength', { min: 1, max: this.options.behaviour().pinLengthLimited ? 8 : 100 });
   }
 }
 
-const emailTemplateIds = { min: 0, max: Number.MAX_SAFE_INTEGER };
+const emailTemplateIds = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
 function readRegional(fields: Fields): object | undefined {
   const regional = fields.object('regional');
@@ -293,46 +333,11 @@ function readRegional(fields: Fields): object | undefined {
   if (!indiaDlt) return regional && {};
   return {
     indiaDlt: {
-      principalEntityId: indiaDlt.requiredString('principalEntityId', { max: 30 }),
+      principalEntityId: indiaDlt.neededString('principalEntityId', { max: 30 }),
       contentTemplateId: indiaDlt.string('contentTemplateId', { max: 30 }),
       teleMarketerId: indiaDlt.string('teleMarketerId', { max: 255 }),
     },
   };
-}
-
-/** The configuration as it is shown, and its limits as they are used. */
-function readConfiguration(
-  body: Fields,
-  base: Readonly<Configuration>,
-): { configuration: Configuration; limits: Limits } {
-  const fields = body.object('configuration') ?? new Fields({});
-  const configuration: Configuration = {
-    pinAttempts: fields.integer('pinAttempts', { min: 1, max: int32 }) ?? base.pinAttempts,
-    allowMultiplePinVerifications:
-      fields.boolean('allowMultiplePinVerifications') ?? base.allowMultiplePinVerifications,
-    pinTimeToLive: fields.string('pinTimeToLive') ?? base.pinTimeToLive,
-    verifyPinLimit: fields.string('verifyPinLimit') ?? base.verifyPinLimit,
-    sendPinPerApplicationLimit:
-      fields.string('sendPinPerApplicationLimit') ?? base.sendPinPerApplicationLimit,
-    sendPinPerPhoneNumberLimit:
-      fields.string('sendPinPerPhoneNumberLimit') ?? base.sendPinPerPhoneNumberLimit,
-  };
-  const rate = (name: keyof Configuration, maxMs: number): Rate => {
-    const parsed = parseRate(String(configuration[name]));
-    if (parsed && parsed.lengthMs <= maxMs) return parsed;
-    const longest = maxMs === day ? 'one day' : 'one year';
-    fields.refuse(name, `must be attempts/duration such as 5/1h, at most ${longest}`);
-    return { points: 1, lengthMs: 1 };
-  };
-  const timeToLiveMs = parseDuration(configuration.pinTimeToLive) ?? Number.POSITIVE_INFINITY;
-  if (timeToLiveMs > year) fields.refuse('pinTimeToLive', 'must be a duration such as 15m, at most one year');
-  const limits = {
-    timeToLiveMs,
-    check: rate('verifyPinLimit', day),
-    application: rate('sendPinPerApplicationLimit', year),
-    number: rate('sendPinPerPhoneNumberLimit', year),
-  };
-  return { configuration, limits };
 }
 
 /** The texts of the configuration with every length written out: `5/h` as `5/1h`, `m` as `1m`. */

@@ -4,6 +4,10 @@
  */
 
 const switches = {
+  /** Whether `pinAttempts` counts wrong checks for each PIN, or for a number over all its PINs until one is verified. */
+  attemptsCount: ['pin', 'number'],
+  /** Whether `pinAttempts` must be at least 1. */
+  pinAttemptsLimited: [true, false],
   /** The second check of a verified PIN where the application does not allow several: refused with `NO_MORE_PIN_ATTEMPTS`, unknown, or verified again all the same. */
   repeatVerification: ['refuse', '404', 'accept'],
   /** The `pinError` of the wrong PIN that uses the last attempt. */
@@ -14,6 +18,8 @@ const switches = {
   limitedCheckUsesAttempt: [false, true],
   /** Whether letter PINs must be typed in the case in which they were sent. */
   caseSensitive: [true, false],
+  /** How a PIN begins: as chance has it, or with a zero (letters: with an A), which a number would lose. */
+  pinStart: ['any', 'zero'],
   /** The case of the letters in a PIN. */
   pinCase: ['upper', 'lower'],
   /** Whether a resend counts against the limits of sends. */
@@ -28,7 +34,9 @@ const switches = {
   resendExpired: ['404', 'send'],
   /** A resend of a PIN that is verified or out of attempts. */
   resendSettled: ['send', '404'],
-  /** What a second send to the same number makes of the first PIN: both are good, or the first is forgotten. */
+  /** The values for placeholders of a resend that brings none: none, or those that came last. */
+  resendPlaceholders: ['forgotten', 'remembered'],
+  /** What a second send to the same number makes of the first PIN: both are good, or the first is unknown from then on. */
   secondSend: ['keeps', 'replaces'],
   /** The status for an application or template id that a send does not find. */
   unknownId: [404, 400],
@@ -58,6 +66,10 @@ const switches = {
   missingPlaceholder: ['keep', '400'],
   /** Whether languages have a standard voice; where they have none, a call is refused whose template has no `voiceName`. */
   standardVoice: ['present', 'absent'],
+  /** Whether durations and limits may hold spaces and units in upper case. */
+  limitSyntax: ['strict', 'lenient'],
+  /** Whether the numbers in durations and limits may be zero: a time that is over at once, a limit that lets nothing through. */
+  zeroInLimits: ['accept', 'refuse'],
   /** Whether `pinLength` must lie between 1 and 8. */
   pinLengthLimited: [true, false],
   /** What an update makes of configuration values that it leaves out. */
@@ -71,7 +83,7 @@ const switches = {
   /** The unit of `verifiedAt` and `sentAt`: the document says milliseconds, its examples show seconds. */
   times: ['ms', 's'],
   /** The status when client id and secret are wrong at the token endpoint. */
-  wrongClientStatus: [401, 400],
+  wrongClientStatus: [400, 401],
   /** Whether answers carry fields that no document knows. */
   unknownFields: [false, true],
 } as const;
@@ -84,6 +96,8 @@ export interface Behaviour extends Switches {
   ncStatus: string;
   /** The status of a voice call in the answer to a send; default `PENDING_ACCEPTED`. */
   callStatus: string;
+  /** The `name` of an e-mail's status in the answer to a send; default `PENDING_ACCEPTED`. */
+  emailStatus: string;
   /** Seconds in the `Retry-After` of a used-up limit; `'window'`: what is left of it; `null` (default): no such header. */
   retryAfter: number | 'window' | null;
   /** How long an OAuth access token lives, in seconds; default 3600. */
@@ -93,6 +107,7 @@ export interface Behaviour extends Switches {
 const freeDefaults = {
   ncStatus: 'NC_DESTINATION_REACHABLE',
   callStatus: 'PENDING_ACCEPTED',
+  emailStatus: 'PENDING_ACCEPTED',
   retryAfter: null,
   tokenSeconds: 3600,
 };
@@ -100,6 +115,7 @@ const freeDefaults = {
 const expectations: Readonly<Record<string, string>> = {
   ncStatus: 'a non-empty string',
   callStatus: 'a non-empty string',
+  emailStatus: 'a non-empty string',
   retryAfter: 'whole seconds, "window" or null',
   tokenSeconds: 'whole seconds, at least 1',
 };
@@ -133,7 +149,8 @@ function checkBehaviour(settings: object): asserts settings is Behaviour {
 }
 
 function isFreeValue(name: string, value: unknown): boolean {
-  if (name === 'ncStatus' || name === 'callStatus') return typeof value === 'string' && value !== '';
+  if (['ncStatus', 'callStatus', 'emailStatus'].includes(name))
+    return typeof value === 'string' && value !== '';
   if (name === 'retryAfter' && (value === null || value === 'window')) return true;
   const least = name === 'tokenSeconds' ? 1 : 0;
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= least;

@@ -106,7 +106,7 @@ export async function runControl(
 
 /** Any port will do: behind a forwarded port it is not ours. */
 function isLoopback(host: string | undefined): boolean {
-  return host !== undefined && /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i.test(host);
+  return host !== undefined && /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i.test(host);
 }
 
 async function answerPost(

@@ -9,7 +9,7 @@ import { type Random, randomUuid } from './random.js';
 /** `2fa:manage` allows everything but the e-mail resend, which the document puts under the other two. */
 export type Scope = '2fa:manage' | '2fa:pin:send' | '2fa:pin:manage' | '2fa:sdk';
 
-const allScopes: readonly Scope[] = ['2fa:manage', '2fa:pin:send', '2fa:pin:manage', '2fa:sdk'];
+export const allScopes: readonly Scope[] = ['2fa:manage', '2fa:pin:send', '2fa:pin:manage', '2fa:sdk'];
 
 /** An API key beside the first one, which may do everything. */
 export interface ApiKey {
@@ -24,6 +24,8 @@ export interface CredentialsOptions {
   keys: readonly ApiKey[];
   username: string;
   password: string;
+  /** What the user may do, by name and password, in a session and with an access token. */
+  userScopes: readonly Scope[];
   now: () => number;
   random: Random;
   tokenSeconds: () => number;
@@ -57,14 +59,14 @@ export class Credentials {
   /** The scopes of an `Authorization` header. The scheme's word counts in its exact case, as at Infobip. */
   scopesOf(authorization: string | undefined, address: string): readonly Scope[] {
     const [, scheme, value = ''] = /^(App|Basic|IBSSO|Bearer) (.+)$/.exec(authorization ?? '') ?? [];
-    const { keys, now } = this.options;
+    const { keys, userScopes, now } = this.options;
     if (scheme === 'App') {
       const found = keys.find(({ key }) => same(key, value));
       if (found && now() < (found.expiresAt ?? Number.POSITIVE_INFINITY)) return found.scopes ?? allScopes;
     }
-    if (scheme === 'Basic' && this.isUser(...splitBasic(value))) return allScopes;
-    if (scheme === 'IBSSO' && this.isSession(value, address)) return allScopes;
-    if (scheme === 'Bearer' && now() < (this.tokens.get(value)?.expiresAt ?? 0)) return allScopes;
+    if (scheme === 'Basic' && this.isUser(...splitBasic(value))) return userScopes;
+    if (scheme === 'IBSSO' && this.isSession(value, address)) return userScopes;
+    if (scheme === 'Bearer' && now() < (this.tokens.get(value)?.expiresAt ?? 0)) return userScopes;
     throw new ServiceError(401);
   }
 

@@ -38,6 +38,25 @@ export function notFound({ notFoundMessageId }: Behaviour, text?: string): Servi
   return new ServiceError(404, { messageId: notFoundMessageId, ...(text !== undefined && { text }) });
 }
 
+/** The refusal of a limit that is used up and frees again in `waitMs`. */
+export function limited(
+  status: number,
+  { limitMessageId: messageId, retryAfter }: Behaviour,
+  waitMs: number,
+): ServiceError {
+  const seconds = retryAfter === 'window' ? Math.ceil(waitMs / 1000) : retryAfter;
+  const text = 'Too many requests';
+  return new ServiceError(status, { messageId, text, ...(seconds !== null && { retryAfter: seconds }) });
+}
+
+/** The 403 of credentials that lack a scope. */
+export function forbidden({ forbiddenMessageId: messageId }: Behaviour): ServiceError {
+  return new ServiceError(403, {
+    messageId,
+    ...(messageId === 'UNAUTHORIZED' && { text: 'Unauthorized access' }),
+  });
+}
+
 interface Wording {
   messageId: string;
   text: string;

@@ -58,6 +58,12 @@ export class Fields {
     return value ?? '';
   }
 
+  /** A string that must be there, and may be empty. */
+  neededString(name: string, limits: { max?: number } = {}): string {
+    if (this.value(name) === undefined) this.refuse(name, 'must not be null');
+    return this.string(name, limits) ?? '';
+  }
+
   boolean(name: string): boolean | undefined {
     const value = this.value(name);
     if (value === undefined || typeof value === 'boolean') return value;

@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net';
 import { type Behaviour, readBehaviour } from './behaviour.js';
-import { type ApiKey, Credentials } from './credentials.js';
+import { type ApiKey, allScopes, Credentials, type Scope } from './credentials.js';
 import { type Fault, Faults } from './faults.js';
 import { Inbox } from './inbox.js';
+import { Windows } from './limits.js';
 import { operations } from './operations.js';
 import { createRandom, type Random } from './random.js';
 import { createSimulatorServer } from './server.js';
@@ -27,6 +28,8 @@ export interface SimulatorOptions {
   username?: string;
   /** Password of the account's user, also OAuth's client secret; default `simulator-password`. */
   password?: string;
+  /** What the user may do, however it comes (Basic, session, OAuth); default: all. */
+  userScopes?: readonly Scope[];
   /** Time in milliseconds; default `Date.now`. */
   now?: () => number;
   /** Makes ids and PINs the same in each run; without it they are random. */
@@ -101,7 +104,7 @@ const template = {
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const { port = 0, host = '127.0.0.1', apiKey = defaultApiKey, now = Date.now, maxPins = 100_000 } = options;
-  const { username = 'simulator', password = 'simulator-password' } = options;
+  const { username = 'simulator', password = 'simulator-password', userScopes = allScopes } = options;
   if (!/^[\x21-\x7e]+$/.test(apiKey)) {
     throw new TypeError(
       'Simulator: apiKey is empty or has a space in it. Give the key alone, without the word App.',
@@ -115,6 +118,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 
   const inbox = new Inbox(options.maxMessages ?? 10_000);
   const faults = new Faults(operations);
+  const accountRequests = new Windows(operations.length);
   const service = new TwoFactorService({
     now: clock,
     random: bytes,
@@ -127,6 +131,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     keys: [{ key: apiKey }, ...(options.keys ?? [])],
     username,
     password,
+    userScopes,
     now: clock,
     random: bytes,
     tokenSeconds: () => behaviour.tokenSeconds,
@@ -139,6 +144,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     random = createRandom(options.seed);
     behaviour = readBehaviour(options.behaviour ?? {});
     faults.clear();
+    accountRequests.clear();
     service.clear({ setUp });
     inbox.clear();
     if (!setUp) return;
@@ -159,6 +165,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     service,
     credentials,
     faults,
+    accountRequests,
     controls: { inbox, faults, behaviour: () => behaviour, behave, advance, reset },
     now: clock,
     behaviour: () => behaviour,

@@ -10,18 +10,36 @@ export interface Rate {
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+/** What the documents leave open about the syntax. */
+export interface LimitSyntax {
+  /** `strict`: nothing but digits and units; `lenient`: also spaces, and units in upper case. */
+  limitSyntax: 'strict' | 'lenient';
+  /** Whether a number may be zero. */
+  zeroInLimits: 'accept' | 'refuse';
+}
+
+const STRICT: LimitSyntax = { limitSyntax: 'strict', zeroInLimits: 'accept' };
+
 /** Milliseconds of a duration such as `15m`, `900ms` or `h` (one hour); undefined when it is none. */
-export function parseDuration(text: string): number | undefined {
-  const [, length = '1', unit = ''] = /^(\d{1,15})?(ms|s|m|h|d)$/.exec(text) ?? [];
+export function parseDuration(text: string, syntax = STRICT): number | undefined {
+  const [, length = '1', unit] = /^(\d+)?(ms|s|m|h|d)$/.exec(spelled(text, syntax)) ?? [];
+  if (unit === undefined) return undefined;
   const lengthMs = Number(length) * (units[unit] ?? 0);
-  return lengthMs > 0 ? lengthMs : undefined;
+  return lengthMs === 0 && syntax.zeroInLimits === 'refuse' ? undefined : lengthMs;
 }
 
 /** A rate such as `1/3s`, `5/h` (five in one hour) or `500/900ms`; undefined when it is none. */
-export function parseRate(text: string): Rate | undefined {
-  const [, points = '0', duration = ''] = /^(\d{1,9})\/(.+)$/.exec(text) ?? [];
-  const lengthMs = parseDuration(duration);
-  return Number(points) > 0 && lengthMs !== undefined ? { points: Number(points), lengthMs } : undefined;
+export function parseRate(text: string, syntax = STRICT): Rate | undefined {
+  const [, points, duration = ''] = /^(\d+)\/(.+)$/.exec(spelled(text, syntax)) ?? [];
+  const lengthMs = parseDuration(duration, syntax);
+  if (points === undefined || lengthMs === undefined) return undefined;
+  return Number(points) === 0 && syntax.zeroInLimits === 'refuse'
+    ? undefined
+    : { points: Number(points), lengthMs };
+}
+
+function spelled(text: string, { limitSyntax }: LimitSyntax): string {
+  return limitSyntax === 'lenient' ? text.replace(/\s/g, '').toLowerCase() : text;
 }
 
 interface Window {
@@ -52,6 +70,8 @@ export class Windows {
 
   /** Milliseconds until one more request is allowed: 0 when it is allowed now. Counts nothing. */
   waitMs(key: string, rate: Rate, now: number, sliding: boolean): number {
+    // No request is allowed, whenever it comes.
+    if (rate.points === 0) return Math.max(1, rate.lengthMs);
     const window = this.windows.get(key);
     if (!window) return 0;
     if (sliding) {

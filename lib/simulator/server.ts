@@ -6,10 +6,10 @@ import type { Behaviour } from './behaviour.js';
 import { mediaType, parseJson, readText } from './body.js';
 import { type Controls, isControl, runControl } from './control.js';
 import { type Credentials, TokenError } from './credentials.js';
-import { type Envelope, errorBody, ServiceError } from './errors.js';
+import { type Envelope, errorBody, forbidden, limited, ServiceError } from './errors.js';
 import type { Fault, Faults } from './faults.js';
 import { isObject } from './fields.js';
-import { parseRate, Windows } from './limits.js';
+import { parseRate, type Windows } from './limits.js';
 import { type Operation, operations } from './operations.js';
 import type { TwoFactorService } from './service.js';
 
@@ -18,6 +18,8 @@ export interface ServerParts {
   credentials: Credentials;
   faults: Faults;
   controls: Controls;
+  /** Requests of the account, counted where the published limits on them hold. */
+  accountRequests: Windows;
   now: () => number;
   behaviour: () => Behaviour;
 }
@@ -53,7 +55,6 @@ export function createSimulatorServer(parts: ServerParts): { server: Server; clo
 
 class Api {
   private readonly parts: ServerParts;
-  private readonly accountLimits = new Windows(operations.length);
   private requests = 0;
 
   constructor(parts: ServerParts) {
@@ -63,6 +64,7 @@ class Api {
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     this.requests += 1;
     response.setHeader('X-Request-Id', String(1_000_000_000 + this.requests));
+    response.setHeader('Server', 'SMS API');
     const [path = '', search = ''] = splitOnce(request.url ?? '/', '?');
     try {
       const operation = findOperation(path, request, response);
@@ -85,7 +87,7 @@ class Api {
       response.destroy();
       return;
     }
-    const answer = replaced || !performed ? this.faultAnswer(fault ?? {}) : performed;
+    const answer = replaced || !performed ? this.faultAnswer(fault ?? {}, operation) : performed;
     const headers = [...answer.headers, ...Object.entries(fault?.headers ?? {})];
     if (fault?.cut === 'body') replyHalf(response, { ...answer, headers });
     else reply(response, { ...answer, headers });
@@ -113,26 +115,31 @@ class Api {
 
   private authorize(operation: Operation, authorization: string | undefined, address: string): void {
     if (operation.scopes.length === 0) return;
-    const { credentials, behaviour, now } = this.parts;
+    const { credentials, accountRequests, behaviour, now } = this.parts;
     const scopes = credentials.scopesOf(authorization, address);
     if (!operation.scopes.some((scope) => scopes.includes(scope))) {
-      throw new ServiceError(403, { messageId: behaviour().forbiddenMessageId });
+      throw forbidden(behaviour());
     }
     const rate = behaviour().requestLimits && parseRate(operation.requestLimit ?? '');
     if (!rate) return;
     const [id = ''] = operation.names;
-    if (this.accountLimits.waitMs(id, rate, now(), false) > 0) throw new ServiceError(429);
-    this.accountLimits.count(id, rate, now(), false);
+    const waitMs = accountRequests.waitMs(id, rate, now(), false);
+    if (waitMs > 0) throw limited(429, behaviour(), waitMs);
+    accountRequests.count(id, rate, now(), false);
   }
 
-  private faultAnswer({ status, envelope, body }: Fault): Answer {
+  private faultAnswer({ status, envelope, body }: Fault, { takes }: Operation): Answer {
     if (body !== undefined) {
       const isText = typeof body === 'string';
       const headers = [isText ? (['Content-Type', 'text/plain; charset=UTF-8'] as const) : json];
       return { status: status ?? 200, headers, body: isText ? body : JSON.stringify(body) };
     }
     if (status !== undefined && status < 400) return { status, headers: [], body: '' };
-    return this.refusal(new ServiceError(status ?? 500), envelope);
+    const code = status ?? 500;
+    // Forms go to the token endpoint, whose errors are OAuth's as well.
+    const refused =
+      takes === 'form' ? new TokenError(code, 'temporarily_unavailable') : new ServiceError(code);
+    return this.refusal(refused, envelope);
   }
 
   private refusal(error: unknown, envelope?: Envelope): Answer {

@@ -11,7 +11,7 @@ import {
   type Template,
 } from './applications.js';
 import type { Behaviour } from './behaviour.js';
-import { notFound, ServiceError } from './errors.js';
+import { limited, notFound, ServiceError } from './errors.js';
 import { Fields } from './fields.js';
 import { Windows } from './limits.js';
 import { Newest } from './newest.js';
@@ -59,7 +59,12 @@ interface Pin {
   /** Whether the first send asked for a number lookup; a resend has no such parameter. */
   lookup: boolean;
   expiresAt: number;
-  attemptsUsed: number;
+  /** Shared by the PINs of a number where its attempts count over all of them. */
+  attempts: { used: number };
+  /** Values for placeholders, where a resend remembers them. */
+  placeholders?: Record<string, string>;
+  /** A later send took its place: nobody can check or resend it any more. */
+  replaced?: true;
   sentAt?: number;
   verifiedAt?: number;
 }
@@ -89,6 +94,7 @@ export class TwoFactorService {
   private readonly applicationSends: Windows;
   private readonly sends: Windows;
   private readonly checks: Windows;
+  private readonly numberAttempts: Newest<{ used: number }>;
   private readonly options: ServiceOptions;
 
   constructor(options: ServiceOptions) {
@@ -98,6 +104,7 @@ export class TwoFactorService {
     this.applicationSends = new Windows(options.maxPins);
     this.sends = new Windows(options.maxPins);
     this.checks = new Windows(options.maxPins);
+    this.numberAttempts = new Newest(options.maxPins);
   }
 
   /** How much is held: for those who watch the memory. */
@@ -111,6 +118,7 @@ export class TwoFactorService {
     this.applicationSends.clear();
     this.sends.clear();
     this.checks.clear();
+    this.numberAttempts.clear();
     if (setUp) this.applications.clear();
   }
 
@@ -125,29 +133,31 @@ export class TwoFactorService {
     fields.check();
 
     const application = this.applications.find(applicationId);
-    const template = application?.templates.get(messageId);
-    if (!application || !template) throw this.unknownOnSend();
+    if (!application) throw this.unknownOnSend();
     if (!application.enabled) {
       throw new ServiceError(behaviour().disabledApplication, { text: 'The application is disabled.' });
     }
+    const template = application.templates.get(messageId);
+    if (!template) throw this.unknownOnSend();
     this.fitChannel(template, channel);
     this.checkPlaceholders(template, extras.placeholders);
     this.countSend(application, to);
 
-    if (behaviour().secondSend === 'replaces') this.forgetPins(applicationId, to);
     const pinId = freshId(random, this.pins);
     const pin: Pin = {
       applicationId,
       messageId,
       to,
-      value: makePin(random, template, behaviour().pinCase),
+      value: makePin(random, template, behaviour()),
       from,
       lookup: channel === 'sms' && ncNeeded,
       expiresAt: now() + application.limits.timeToLiveMs,
-      attemptsUsed: 0,
+      attempts: this.attemptsOf(applicationId, to),
     };
     this.pins.set(pinId, pin);
-    return this.deliver(pinId, pin, template, channel, extras, ncStatus);
+    const answer = this.deliver(pinId, pin, template, channel, extras, ncStatus);
+    if (behaviour().secondSend === 'replaces' && pin.sentAt !== undefined) this.replaceOthers(pin);
+    return answer;
   }
 
   resendPin(channel: Channel, pinId: string, body: unknown, { ncStatus }: SendOptions = {}): JsonObject {
@@ -157,19 +167,18 @@ export class TwoFactorService {
     const extras = readExtras(fields, channel);
     fields.check();
 
-    const pin = this.pins.get(pinId);
-    if (!pin) throw notFound(behaviour());
+    const pin = this.needPin(pinId);
     const application = this.applications.need(pin.applicationId);
     const template = this.applications.needTemplate(application, pin.messageId);
     if (now() >= pin.expiresAt && resendExpired === '404') throw notFound(behaviour());
     const settled = pin.verifiedAt !== undefined || attemptsLeft(pin, application) === 0;
     if (settled && resendSettled === '404') throw notFound(behaviour());
     this.fitChannel(template, channel);
-    this.checkPlaceholders(template, extras.placeholders);
+    this.checkPlaceholders(template, { ...pin.placeholders, ...extras.placeholders });
     if (resendCounts) this.countSend(application, pin.to);
 
     if (renews.resendRenewsTimeToLive) pin.expiresAt = now() + application.limits.timeToLiveMs;
-    if (renews.resendRestoresAttempts) pin.attemptsUsed = 0;
+    if (renews.resendRestoresAttempts) pin.attempts.used = 0;
     const answered = resendPinId === 'same' ? pinId : freshId(random, this.pins);
     if (resendPinId === 'new') this.pins.delete(pinId);
     if (answered !== pinId) this.pins.set(answered, pin);
@@ -183,8 +192,7 @@ export class TwoFactorService {
     const typed = fields.requiredString('pin');
     fields.check();
 
-    const pin = this.pins.get(pinId);
-    if (!pin) throw notFound(behaviour());
+    const pin = this.needPin(pinId);
     const application = this.applications.need(pin.applicationId);
     const refused = (pinError: string, attemptsRemaining: number | undefined) => ({
       pinId,
@@ -198,8 +206,8 @@ export class TwoFactorService {
     const key = `${pin.applicationId} ${pin.to}`;
     const waitMs = this.checks.waitMs(key, application.limits.check, at, rules.window === 'sliding');
     if (waitMs > 0) {
-      if (rules.limitedCheckUsesAttempt) pin.attemptsUsed += 1;
-      throw this.limited(waitMs);
+      if (rules.limitedCheckUsesAttempt) pin.attempts.used += 1;
+      throw limited(behaviour().limitStatus, behaviour(), waitMs);
     }
     this.checks.count(key, application.limits.check, at, rules.window === 'sliding');
 
@@ -218,10 +226,11 @@ export class TwoFactorService {
     } else if (left === 0) {
       return refused('NO_MORE_PIN_ATTEMPTS', 0);
     } else if (!matches) {
-      pin.attemptsUsed += 1;
+      pin.attempts.used += 1;
       return refused(left > 1 ? 'WRONG_PIN' : lastAttemptError, left - 1);
     }
     pin.verifiedAt ??= at;
+    if (rules.attemptsCount === 'number') this.numberAttempts.delete(key);
     // A success uses up the attempts: the service answers 0 here whatever was configured.
     return { pinId, msisdn: pin.to, verified: true, attemptsRemaining: 0 };
   }
@@ -257,17 +266,6 @@ export class TwoFactorService {
     const text = 'Application or message with given ID cannot be found.';
     const behaviour = this.options.behaviour();
     return behaviour.unknownId === 404 ? notFound(behaviour, text) : new ServiceError(400, { text });
-  }
-
-  private limited(waitMs: number): ServiceError {
-    const { limitStatus, limitMessageId: messageId, retryAfter } = this.options.behaviour();
-    const seconds = retryAfter === 'window' ? Math.ceil(waitMs / 1000) : retryAfter;
-    const text = 'Too many requests';
-    return new ServiceError(limitStatus, {
-      messageId,
-      text,
-      ...(seconds !== null && { retryAfter: seconds }),
-    });
   }
 
   private readRecipient(fields: Fields, channel: Channel): string {
@@ -310,14 +308,31 @@ export class TwoFactorService {
     const waitMs =
       this.applicationSends.waitMs(applicationId, limits.application, at, sliding) ||
       this.sends.waitMs(number, limits.number, at, sliding);
-    if (waitMs > 0) throw this.limited(waitMs);
+    if (waitMs > 0) throw limited(this.options.behaviour().limitStatus, this.options.behaviour(), waitMs);
     this.applicationSends.count(applicationId, limits.application, at, sliding);
     this.sends.count(number, limits.number, at, sliding);
   }
 
-  private forgetPins(applicationId: string, to: string): void {
-    for (const [pinId, pin] of this.pins) {
-      if (pin.applicationId === applicationId && pin.to === to) this.pins.delete(pinId);
+  /** The PIN, or the 404 that it is not there. */
+  private needPin(pinId: string): Pin {
+    const pin = this.pins.get(pinId);
+    if (!pin || pin.replaced) throw notFound(this.options.behaviour());
+    return pin;
+  }
+
+  private attemptsOf(applicationId: string, to: string): { used: number } {
+    if (this.options.behaviour().attemptsCount === 'pin') return { used: 0 };
+    const key = `${applicationId} ${to}`;
+    const attempts = this.numberAttempts.get(key) ?? { used: 0 };
+    this.numberAttempts.set(key, attempts);
+    return attempts;
+  }
+
+  /** What was sent and verified of them stays on record. */
+  private replaceOthers(newest: Pin): void {
+    for (const [, pin] of this.pins) {
+      const isOther = pin !== newest && pin.applicationId === newest.applicationId && pin.to === newest.to;
+      if (isOther) pin.replaced = true;
     }
   }
 
@@ -327,14 +342,19 @@ export class TwoFactorService {
     pin: Pin,
     template: Template,
     channel: Channel,
-    { placeholders, trackDelivery }: Extras,
+    { placeholders: given, trackDelivery }: Extras,
     forcedNcStatus: string | undefined,
   ): JsonObject {
     const { now, random, behaviour } = this.options;
     const settings = behaviour();
-    const looksUp = channel === 'sms' && (pin.lookup || settings.ncStatusWithoutLookup === 'present');
-    const ncStatus = forcedNcStatus ?? (looksUp ? settings.ncStatus : undefined);
-    const sent = ncStatus === undefined || !unreachable.has(ncStatus);
+    const looksUp = channel === 'sms' && pin.lookup;
+    const found = forcedNcStatus ?? (looksUp ? settings.ncStatus : undefined);
+    const sent = found === undefined || !unreachable.has(found);
+    const shown = channel === 'sms' && settings.ncStatusWithoutLookup === 'present';
+    const ncStatus = found ?? (shown ? settings.ncStatus : undefined);
+    const remembers = settings.resendPlaceholders === 'remembered';
+    const placeholders = remembers ? { ...pin.placeholders, ...given } : given;
+    if (remembers) pin.placeholders = placeholders;
     if (sent) {
       const text = this.render(template, { ...placeholders, pin: pin.value });
       this.options.deliver({
@@ -352,7 +372,10 @@ export class TwoFactorService {
       pin.sentAt = now();
     }
     const tracking = trackDelivery ? { externalMessageId: randomUuid(random) } : {};
-    if (channel === 'email') return { pinId, to: pin.to, emailStatus };
+    if (channel === 'email') {
+      const description = 'Message accepted, pending for delivery.';
+      return { pinId, to: pin.to, emailStatus: { name: settings.emailStatus, description } };
+    }
     if (channel === 'voice') return { pinId, to: pin.to, callStatus: settings.callStatus, ...tracking };
     return {
       pinId,
@@ -373,8 +396,6 @@ export class TwoFactorService {
 /** The results of a lookup that keep an SMS from being sent; Infobip's texts use both names. */
 const unreachable: ReadonlySet<string> = new Set(['NC_DESTINATION_NOT_REACHABLE', 'NC_NOT_REACHABLE']);
 
-const emailStatus = { name: 'PENDING_ACCEPTED', description: 'Message accepted, pending for delivery.' };
-
 /** Digits of a phone number, also when it was written with plus sign, spaces or dashes; an e-mail address as it is. */
 export function normalizeRecipient(to: string): string {
   return to.includes('@') ? to.trim() : to.replace(/\D/g, '');
@@ -386,11 +407,17 @@ function sender(template: Template): string {
 }
 
 function attemptsLeft(pin: Pin, { configuration }: Application): number {
-  return Math.max(0, configuration.pinAttempts - pin.attemptsUsed);
+  return Math.max(0, configuration.pinAttempts - pin.attempts.used);
 }
 
-function makePin(random: Random, { pinType, pinLength }: Template, pinCase: 'upper' | 'lower'): string {
-  const value = randomText(random, alphabets[pinType], pinLength);
+function makePin(
+  random: Random,
+  { pinType, pinLength }: Template,
+  { pinCase, pinStart }: Pick<Behaviour, 'pinCase' | 'pinStart'>,
+): string {
+  const alphabet = alphabets[pinType];
+  const drawn = randomText(random, alphabet, pinLength);
+  const value = pinStart === 'zero' ? `${alphabet[0]}${drawn.slice(1)}` : drawn;
   return pinCase === 'upper' ? value : value.toLowerCase();
 }
 

@@ -379,6 +379,8 @@ describe('sendPin', () => {
     [{ smsStatus: 'INVENTED_LATER' }, true],
     [{ callStatus: 'PENDING_ACCEPTED' }, true],
     [{ callStatus: 'REJECTED_NETWORK' }, false],
+    [{ callStatus: 'BAD_REQUEST' }, false],
+    [{ callStatus: 'SIGNALS_BLOCKED' }, false],
     [{ callStatus: 'INVENTED_LATER' }, true],
     [{ emailStatus: { name: 'PENDING_ACCEPTED' } }, true],
     [{ emailStatus: { name: 'REJECTED_NOT_ENOUGH_CREDITS' } }, false],

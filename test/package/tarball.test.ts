@@ -53,7 +53,7 @@ const DECLARATIONS = [
   'simulator/index',
   'simulator/service',
 ];
-const SOURCES = ['challenge', 'second-factor', 'strategy', 'trusted-browsers', 'infobip/client'];
+const SOURCES = ['challenge', 'second-factor', 'strategy', 'infobip/client', 'simulator/index'];
 const SCRIPTS = [
   'index',
   'infobip/index',

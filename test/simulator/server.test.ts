@@ -495,7 +495,7 @@ describe('credentials', () => {
     );
     simulator.behave({ forbiddenMessageId: 'UNAUTHORIZED' });
     expect((await api('GET', set, undefined, { authorization: 'App pins' })).json).toEqual(
-      legacy('UNAUTHORIZED', 'Forbidden'),
+      legacy('UNAUTHORIZED', 'Unauthorized access'),
     );
   });
 
@@ -539,14 +539,44 @@ describe('credentials', () => {
       status,
       json: { error: name, requestError: { serviceException: { messageId: expect.any(String) } } },
     });
-    expect(await token({ ...client(), client_secret: 'wrong' })).toMatchObject(error(401, 'invalid_client'));
+    expect(await token({ ...client(), client_secret: 'wrong' })).toMatchObject(error(400, 'invalid_client'));
     expect(await token({ ...client(), client_secret: '' })).toMatchObject(error(400, 'invalid_request'));
     expect(await token({ ...client(), grant_type: 'password' })).toMatchObject(
       error(400, 'unsupported_grant_type'),
     );
     expect((await token(client(), 'application/json')).status).toBe(415);
-    simulator.behave({ wrongClientStatus: 400 });
-    expect((await token({ ...client(), client_id: 'wrong' })).status).toBe(400);
+    simulator.behave({ wrongClientStatus: 401 });
+    expect((await token({ ...client(), client_id: 'wrong' })).status).toBe(401);
+  });
+
+  it('get no token from an endpoint that is told to fail, in its own words', async () => {
+    simulator.addFault({ operation: 'getToken', status: 429, headers: { 'Retry-After': '2' } });
+    expect(await token(client())).toMatchObject({
+      status: 429,
+      headers: { 'retry-after': '2' },
+      json: { error: 'temporarily_unavailable', ...legacy('TOO_MANY_REQUESTS', 'Too many requests') },
+    });
+    expect((await token(client())).status).toBe(200);
+  });
+
+  it('let the user do what its scopes allow, in whichever way it comes', async () => {
+    await start({ userScopes: ['2fa:pin:send'] });
+    const { username, password } = simulator;
+    const user = `${username}:${password}`;
+    const session = await send(simulator.url, {
+      method: 'POST',
+      path: '/auth/1/session',
+      body: { username, password },
+    });
+    const ways = [
+      `Basic ${Buffer.from(user).toString('base64')}`,
+      `IBSSO ${JSON.parse(session.text).token}`,
+      `Bearer ${JSON.parse((await token(client())).text).access_token}`,
+    ];
+    for (const authorization of ways) {
+      expect((await list(authorization)).status).toBe(403);
+      expect((await sms({}, { authorization })).status).toBe(200);
+    }
   });
 
   it('may be a session, one at a time, until it is ended or an hour is over', async () => {
@@ -573,6 +603,7 @@ describe('credentials', () => {
       keys: [],
       username: 'u',
       password: 'p',
+      userScopes: ['2fa:manage'],
       now: () => 0,
       random: createRandom(1),
       tokenSeconds: () => 1,
@@ -632,6 +663,25 @@ describe('published limits on set-up requests', () => {
     expect((await api('GET', '/2fa/2/applications')).status).toBe(200);
     simulator.advance(600_000);
     expect((await api('POST', '/2fa/2/applications', { name: 'x' })).status).toBe(201);
+  });
+
+  it('tell of themselves as other limits do, and are forgotten at a reset', async () => {
+    const behaviour = {
+      requestLimits: true,
+      retryAfter: 'window',
+      limitMessageId: 'THROTTLE_EXCEPTION',
+    } as const;
+    await start({ behaviour });
+    const list = () => api('GET', '/2fa/2/applications');
+    simulator.advance(86_400_000);
+    for (let count = 0; count < 50; count++) await list();
+    expect(await list()).toMatchObject({
+      status: 429,
+      headers: { 'retry-after': expect.stringMatching(/^(600|59\d)$/) },
+      json: legacy('THROTTLE_EXCEPTION', 'Too many requests'),
+    });
+    simulator.reset();
+    expect((await list()).status).toBe(200);
   });
 });
 

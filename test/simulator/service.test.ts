@@ -90,12 +90,9 @@ describe('durations and rates', () => {
     expect(parseDuration(text)).toBe(expected);
   });
 
-  it.each(['', '15', '15 m', '15M', '0m', '-1m', '1.5h', 'm15', '1w'])(
-    'knows that "%s" is no duration',
-    (text) => {
-      expect(parseDuration(text)).toBeUndefined();
-    },
-  );
+  it.each(['', '15', '15 m', '15M', '-1m', '1.5h', 'm15', '1w'])('knows that "%s" is no duration', (text) => {
+    expect(parseDuration(text)).toBeUndefined();
+  });
 
   it.each([
     ['1/3s', 1, 3000],
@@ -107,12 +104,60 @@ describe('durations and rates', () => {
     expect(parseRate(text)).toEqual({ points, lengthMs });
   });
 
-  it.each(['', '5', '/h', '5/', '0/1h', '5/0h', '5/1', '5 / 1h', '-5/1h', '5/1h '])(
+  it.each(['', '5', '/h', '5/', '5/1', '5 / 1h', '-5/1h', '5/1h ', '5/1H'])(
     'knows that "%s" is no rate',
     (text) => {
       expect(parseRate(text)).toBeUndefined();
     },
   );
+});
+
+describe('what the documents leave open of durations and rates', () => {
+  const strict = { limitSyntax: 'strict', zeroInLimits: 'accept' } as const;
+
+  it('is zero', () => {
+    expect(parseDuration('0m')).toBe(0);
+    expect(parseRate('0/1h')).toEqual({ points: 0, lengthMs: 3_600_000 });
+    expect(parseRate('5/0h')).toEqual({ points: 5, lengthMs: 0 });
+    const refuse = { ...strict, zeroInLimits: 'refuse' } as const;
+    expect(parseDuration('0m', refuse)).toBeUndefined();
+    expect(parseRate('0/1h', refuse)).toBeUndefined();
+    expect(parseRate('5/0h', refuse)).toBeUndefined();
+    expect(parseRate('5/h', refuse)).toEqual({ points: 5, lengthMs: 3_600_000 });
+  });
+
+  it('is white space and upper case', () => {
+    const lenient = { ...strict, limitSyntax: 'lenient' } as const;
+    expect(parseDuration(' 15 M ', lenient)).toBe(900_000);
+    expect(parseRate('5 / 1H', lenient)).toEqual({ points: 5, lengthMs: 3_600_000 });
+    expect(parseRate('5 / 1W', lenient)).toBeUndefined();
+  });
+
+  it('is what an application takes and does', () => {
+    const configuration = {
+      pinTimeToLive: '15 M',
+      sendPinPerPhoneNumberLimit: '1/0s',
+      verifyPinLimit: '0/3s',
+    };
+    expect(refusal(() => configure(configuration)).violations).toEqual({
+      'configuration.pinTimeToLive': expect.anything(),
+    });
+    behave({ limitSyntax: 'lenient' });
+    configure(configuration);
+    send();
+    const { pinId } = send();
+    behave({ retryAfter: 'window' });
+    expect(refusal(() => check(pinId, lastPin()))).toMatchObject({ status: 429, retryAfter: 3 });
+    now += 3000;
+    expect(refusal(() => check(pinId, lastPin())).status).toBe(429);
+    configure({ pinTimeToLive: '0s' });
+    expect(check(send().pinId, lastPin())).toMatchObject({ verified: false, pinError: 'TTL_EXPIRED' });
+    behave({ zeroInLimits: 'refuse' });
+    expect(refusal(() => configure({ pinTimeToLive: '0s', verifyPinLimit: '0/3s' })).violations).toEqual({
+      'configuration.pinTimeToLive': expect.anything(),
+      'configuration.verifyPinLimit': expect.anything(),
+    });
+  });
 });
 
 describe('windows', () => {
@@ -231,6 +276,23 @@ describe('a PIN', () => {
       expect(lastPin()).toMatch(shape);
     }
     expect(new Set(sent.map(({ pin }) => pin)).size).toBeGreaterThan(5);
+  });
+
+  it.each([
+    ['NUMERIC', 'any', /^\d{6}$/],
+    ['NUMERIC', 'zero', /^0\d{5}$/],
+    ['HEX', 'zero', /^0[0-9A-F]{5}$/],
+    ['ALPHA', 'zero', /^A[A-Z]{5}$/],
+  ] as const)('of type %s begins as asked for: %s', (pinType, pinStart, shape) => {
+    configure({}, { pinType, pinLength: 6 });
+    behave({ pinStart });
+    for (let round = 0; round < 20; round++) {
+      send();
+      expect(lastPin()).toMatch(shape);
+    }
+    const starts = new Set(sent.map(({ pin }) => pin[0]));
+    expect(starts.size === 1).toBe(pinStart === 'zero');
+    expect(new Set(sent.map(({ pin }) => pin)).size).toBeGreaterThan(15);
   });
 
   it('is four digits where a template says nothing of the length', () => {
@@ -491,6 +553,12 @@ describe('a send', () => {
     expect(service.sendPin('sms', { ...ids, to: phone }, { ncNeeded: false })).toMatchObject({
       ncStatus: 'NC_DESTINATION_REACHABLE',
     });
+    behave({ ncStatus: 'NC_DESTINATION_NOT_REACHABLE' });
+    expect(service.sendPin('sms', { ...ids, to: phone }, { ncNeeded: false })).toMatchObject({
+      ncStatus: 'NC_DESTINATION_NOT_REACHABLE',
+      smsStatus: 'MESSAGE_SENT',
+    });
+    expect(sent).toHaveLength(3);
   });
 
   it('names every field that is missing or wrong', () => {
@@ -569,6 +637,7 @@ describe('a send', () => {
   it('needs an application that is enabled', () => {
     configure({}, {}, { enabled: false });
     expect(refusal(() => send())).toMatchObject({ status: 400, message: 'The application is disabled.' });
+    expect(refusal(() => send(phone, { messageId: 'NONE' })).status).toBe(400);
     behave({ disabledApplication: 403 });
     expect(refusal(() => send()).status).toBe(403);
     service.applications.update(ids.applicationId, { name: 'Test', enabled: true });
@@ -865,6 +934,74 @@ describe('what the documents leave open at a check', () => {
     expect(check(stranger.pinId, sent[1]?.pin)).toMatchObject({ verified: true });
     expect(check(elsewhere.pinId, sent[2]?.pin)).toMatchObject({ verified: true });
     expect(check(second.pinId, sent[3]?.pin)).toMatchObject({ verified: true });
+    expect(refusal(() => resend(first.pinId)).status).toBe(404);
+  });
+
+  it('leaves on record what a second send replaces, and replaces nothing when it was not sent', () => {
+    behave({ secondSend: 'replaces' });
+    check(send().pinId, lastPin());
+    const second = send();
+    behave({ ncStatus: 'NC_DESTINATION_NOT_REACHABLE' });
+    expect(send()).toMatchObject({ smsStatus: 'MESSAGE_NOT_SENT' });
+    expect(service.verifications(ids.applicationId, { msisdn: phone, sent: true })).toMatchObject({
+      verifications: [{ verified: true }, { verified: false }],
+    });
+    expect(check(second.pinId, lastPin())).toMatchObject({ verified: true });
+  });
+
+  it('is whether attempts count for a PIN or for all of a number', () => {
+    const first = send();
+    check(first.pinId, 'x');
+    expect(check(send().pinId, 'x')).toMatchObject({ attemptsRemaining: 2 });
+    behave({ attemptsCount: 'number' });
+    const second = send();
+    expect(check(second.pinId, 'x')).toMatchObject({ attemptsRemaining: 2 });
+    const third = send();
+    const right = lastPin();
+    expect(check(third.pinId, 'x')).toMatchObject({ attemptsRemaining: 1 });
+    expect(check(send('41790000000').pinId, 'x')).toMatchObject({ attemptsRemaining: 2 });
+    expect(check(second.pinId, 'x')).toMatchObject({ attemptsRemaining: 0 });
+    expect(check(third.pinId, right)).toMatchObject({ verified: false, pinError: 'NO_MORE_PIN_ATTEMPTS' });
+    service.clear();
+    const fourth = send();
+    check(fourth.pinId, 'x');
+    expect(check(fourth.pinId, lastPin())).toMatchObject({ verified: true });
+    expect(check(send().pinId, 'x')).toMatchObject({ attemptsRemaining: 2 });
+  });
+
+  it('is whether an application may allow no attempts', () => {
+    expect(refusal(() => configure({ pinAttempts: 0 })).violations).toHaveProperty([
+      'configuration.pinAttempts',
+    ]);
+    behave({ pinAttemptsLimited: false });
+    configure({ pinAttempts: 0 });
+    expect(check(send().pinId, lastPin())).toMatchObject({
+      verified: false,
+      pinError: 'NO_MORE_PIN_ATTEMPTS',
+    });
+  });
+
+  it('is whether a resend remembers the values of placeholders', () => {
+    configure({}, { messageText: '{{pin}} {{name}}' });
+    const { pinId } = send(phone, { placeholders: { name: 'Ana' } });
+    resend(pinId);
+    expect(sent.at(-1)?.text).toBe(`${lastPin()} {{name}}`);
+    behave({ resendPlaceholders: 'remembered', missingPlaceholder: '400' });
+    expect(refusal(() => resend(pinId)).status).toBe(400);
+    const another = send(phone, { placeholders: { name: 'Ana' } });
+    resend(another.pinId);
+    expect(sent.at(-1)?.text).toBe(`${lastPin()} Ana`);
+    resend(another.pinId, { placeholders: { name: 'Iva' } });
+    resend(another.pinId);
+    expect(sent.at(-1)?.text).toBe(`${lastPin()} Iva`);
+  });
+
+  it('is the name of a mail’s status', () => {
+    const { messageId } = service.applications.createEmailTemplate('APP', { emailTemplateId: 7 });
+    behave({ emailStatus: 'REJECTED_DND' });
+    expect(send('ana@example.com', { messageId }, 'email')).toMatchObject({
+      emailStatus: { name: 'REJECTED_DND' },
+    });
   });
 
   it('is how a used-up limit is told', () => {
@@ -1110,6 +1247,23 @@ describe('message templates', () => {
       Object.keys(refusal(() => service.applications.createTextTemplate('APP', body)).violations ?? {}),
     ).toEqual([field]);
     expect(service.applications.listTemplates('APP')).toHaveLength(1);
+  });
+
+  it.each(['', '  ', 'no placeholder'])('are not changed to the text %j', (messageText) => {
+    const update = () => service.applications.updateTextTemplate('APP', 'SMS', { messageText, pinLength: 5 });
+    expect(Object.keys(refusal(update).violations ?? {})).toEqual(['messageText']);
+    expect(service.applications.getTemplate('APP', 'SMS')).toMatchObject({
+      messageText: 'PIN {{pin}}',
+      pinLength: 6,
+    });
+  });
+
+  it('take what the document sets no bounds to', () => {
+    const regional = { indiaDlt: { principalEntityId: '' } };
+    expect(service.applications.createTextTemplate('APP', { ...full, regional })).toMatchObject({ regional });
+    expect(service.applications.createEmailTemplate('APP', { emailTemplateId: -1 })).toMatchObject({
+      emailTemplateId: -1,
+    });
   });
 
   it('take longer PINs when told to', () => {
