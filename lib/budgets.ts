@@ -257,9 +257,11 @@ export function createCounters(settings: CounterSettings): Counters {
   };
   const overall = gauges('sendsOverall');
   // A number that the service looked up and could not reach gets its points back, so that nobody waits for nothing.
-  // But the look-up was paid for, and says whether a phone is on: how many there may be is limited as sends are.
+  // But the look-up was paid for, and says whether a phone is on: there are limits to that, too.
   const unreached = (gauges: readonly Gauge[], label: string) =>
-    gauges.map(({ budget, limit }) => gauge(budget, limit, label));
+    gauges.map(({ budget, limit: { points, duration } }) =>
+      gauge(budget, { points: LOOKUPS_PER_SEND * points, duration }, label),
+    );
   const unreachedPerClient = {
     4: unreached(perClient[4], 'unreachedPerClient'),
     6: unreached(perClient[6], 'unreachedPerClient6'),
@@ -665,6 +667,9 @@ function isCounted({
 
 // Clocks and stores round differently; windows are at least a second long.
 const CLOCK_SLACK_MS = 500;
+
+// A look-up costs about a tenth of a message.
+const LOOKUPS_PER_SEND = 10;
 
 // Infobip's own limit on checks of one number, where an application does not set another (verifyPinLimit 1/3s).
 const SECONDS_BETWEEN_CHECKS = 3;

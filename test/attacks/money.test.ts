@@ -169,17 +169,19 @@ describe('a look-up of a number that the service cannot reach', () => {
     return { client, host, ask };
   }
 
-  it('is paid for as often as a send by one client, and costs nobody else anything', async () => {
+  const few = (points: number) => [{ points, duration: 3600 }];
+
+  it('is limited for one client, at ten times its sends, and costs nobody else anything', async () => {
     let from = 'a client';
-    const { client, ask } = unreachable({ clientKey: () => from });
-    for (let index = 0; index < 60; index += 1) expect(await ask(index)).toBe('undeliverable');
-    for (let index = 60; index < 80; index += 1) expect(await ask(index)).toBe('uncompletedPerClient');
-    expect(client.sends).toHaveLength(60);
+    const { client, ask } = unreachable({ clientKey: () => from, budgets: { uncompletedPerClient: few(3) } });
+    for (let index = 0; index < 30; index += 1) expect(await ask(index)).toBe('undeliverable');
+    for (let index = 30; index < 35; index += 1) expect(await ask(index)).toBe('uncompletedPerClient');
+    expect(client.sends).toHaveLength(30);
     from = 'another';
-    expect(await ask(80)).toBe('undeliverable');
+    expect(await ask(35)).toBe('undeliverable');
     from = 'a client';
     later(60 * MINUTE);
-    expect(await ask(81)).toBe('undeliverable');
+    expect(await ask(36)).toBe('undeliverable');
   });
 
   it('is counted for the network of an IPv6 address, too', async () => {
@@ -187,40 +189,38 @@ describe('a look-up of a number that the service cannot reach', () => {
     client.onSend = async () => ({ pinId: 'PIN-ID', sent: false });
     const host = createHost(client, { trustProxy: true });
     const codes: string[] = [];
-    for (let index = 0; index < 22; index += 1) {
-      const headers = { 'X-Forwarded-For': `2001:db8:1:2::${index + 1}` };
+    for (let index = 0; index < 202; index += 1) {
+      const headers = { 'X-Forwarded-For': `2001:db8:1:2::${(index + 1).toString(16)}` };
       const { body } = await host.browser().post('/login', { phone: numberOf(index) }, headers);
       codes.push(body.outcome.budget ?? body.outcome.code);
     }
-    expect(codes.slice(19)).toEqual(['undeliverable', 'uncompletedPerClient', 'uncompletedPerClient']);
+    expect(codes.slice(199)).toEqual(['undeliverable', 'uncompletedPerClient', 'uncompletedPerClient']);
   });
 
   it('is limited for all clients together', async () => {
-    const budgets = { sendsOverall: [{ points: 10, duration: 3600 }] };
     let client = 0;
-    const { ask } = unreachable({ budgets, clientKey: () => `client ${client++}` });
-    for (let index = 0; index < 10; index += 1) expect(await ask(index)).toBe('undeliverable');
-    expect(await ask(10)).toBe('sendsOverall');
+    const { ask } = unreachable({ budgets: { sendsOverall: few(2) }, clientKey: () => `client ${client++}` });
+    for (let index = 0; index < 20; index += 1) expect(await ask(index)).toBe('undeliverable');
+    expect(await ask(20)).toBe('sendsOverall');
   });
 
   it('takes nothing from what can be sent', async () => {
-    const budgets = { sendsOverall: [{ points: 10, duration: 3600 }] };
-    const { client, ask } = unreachable({ budgets });
-    for (let index = 0; index < 9; index += 1) expect(await ask(index)).toBe('undeliverable');
+    const { client, ask } = unreachable({ budgets: { sendsOverall: few(2) } });
+    for (let index = 0; index < 19; index += 1) expect(await ask(index)).toBe('undeliverable');
     client.onSend = async () => ({ pinId: 'PIN-ID', sent: true });
-    for (let index = 10; index < 20; index += 1) expect(await ask(index)).toBe('pin_sent');
-    expect(await ask(20)).toBe('sendsOverall');
+    for (let index = 20; index < 22; index += 1) expect(await ask(index)).toBe('pin_sent');
+    expect(await ask(22)).toBe('sendsOverall');
   });
 
   it('is not limited where the host counts no clients and no sends', async () => {
     const { ask } = unreachable({ budgets: { uncompletedPerClient: null, sendsOverall: null } });
-    for (let index = 0; index < 70; index += 1) expect(await ask(index)).toBe('undeliverable');
+    for (let index = 0; index < 620; index += 1) expect(await ask(index)).toBe('undeliverable');
   });
 
   it('of a test number is none', async () => {
     const { client, host } = unreachable({ budgets: { sendsOverall: [{ points: 1, duration: 3600 }] } });
     client.isTestNumber = () => true;
-    for (let index = 0; index < 3; index += 1) {
+    for (let index = 0; index < 12; index += 1) {
       const { body } = await host.browser().issue(numberOf(index));
       expect(body.outcome.code).toBe('undeliverable');
     }

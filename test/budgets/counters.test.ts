@@ -197,10 +197,10 @@ describe('the limiters', () => {
       budget('uncompletedPerClient6', 20, HOUR),
       budget('sendsOverall', 1000, HOUR),
       budget('sendsOverall', 5000, 24 * HOUR),
-      budget('unreachedPerClient', 60, HOUR),
-      budget('unreachedPerClient6', 20, HOUR),
-      budget('unreachedOverall', 1000, HOUR),
-      budget('unreachedOverall', 5000, 24 * HOUR),
+      budget('unreachedPerClient', 600, HOUR),
+      budget('unreachedPerClient6', 200, HOUR),
+      budget('unreachedOverall', 10_000, HOUR),
+      budget('unreachedOverall', 50_000, 24 * HOUR),
       budget('failuresPerNumber', 10, 900),
       budget('failuresPerNumber', 30, 24 * HOUR),
       budget('failuresPerNumber', 100, 24 * 24 * HOUR),
@@ -926,14 +926,17 @@ describe('a number that could not be reached', () => {
 
   it('stops the client, and then all, for as long as that', async () => {
     const { counters } = setUp(only(limits));
-    await counters.countUnreached(payer());
+    const count = async (times: number, who = payer()) => {
+      for (let index = 0; index < times; index += 1) await counters.countUnreached(who);
+    };
+    await count(19);
     await granted(counters.takeSend(payer(), FRESH));
     later(60);
-    await counters.countUnreached(payer());
+    await count(1);
     expect(await counters.takeSend(payer(), AGAIN)).toEqual(refused('uncompletedPerClient', HOUR - 60));
     const other = payer({ client: { family: 4, key: '192.0.2.2' } });
     await granted(counters.takeSend(other, FRESH));
-    await counters.countUnreached(payer({ client: undefined }));
+    await count(10, payer({ client: undefined }));
     expect(await counters.takeSend(other, FRESH)).toEqual(refused('sendsOverall', HOUR - 60));
     later(HOUR - 60);
     await granted(counters.takeSend(payer({ client: { family: 4, key: '192.0.2.3' } }), FRESH));
@@ -943,7 +946,7 @@ describe('a number that could not be reached', () => {
     const { store, counters } = setUp(only(limits));
     await counters.countUnreached(payer({ test: true }));
     expect(store.keys('unreachedPerClient:3600')).toEqual([]);
-    for (let count = 0; count < 3; count += 1) await counters.countUnreached(payer());
+    for (let count = 0; count < 30; count += 1) await counters.countUnreached(payer());
     await granted(counters.takeSend(payer({ test: true }), FRESH));
   });
 
