@@ -7,6 +7,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { rolldown } from 'rolldown';
+import { parseAst } from 'rolldown/parseAst';
 import { minifySync } from 'rolldown/utils';
 import { cutDeclarations } from './declarations.js';
 
@@ -44,11 +45,44 @@ const phonePage = {
   },
 };
 
+// A line for each statement and each member: Node shows the line that threw, and it must not be the whole file.
+const lines = {
+  name: 'lines',
+  generateBundle(_options, bundle) {
+    for (const chunk of Object.values(bundle)) {
+      if (chunk.type === 'chunk') chunk.code = inLines(chunk.code);
+    }
+  },
+};
+
+function inLines(code) {
+  const starts = [];
+  const visit = (node) => {
+    if (typeof node !== 'object' || node === null) return;
+    if (Array.isArray(node)) {
+      node.forEach(visit);
+      return;
+    }
+    if (['Program', 'BlockStatement', 'ClassBody'].includes(node.type)) {
+      starts.push(...node.body.map(({ start }) => start));
+    }
+    Object.values(node).forEach(visit);
+  };
+  visit(parseAst(code));
+  let text = '';
+  let from = 0;
+  for (const start of starts.filter((start) => start > 0).sort((a, b) => a - b)) {
+    text += code.slice(from, start) + (code[start - 1] === '\n' ? '' : '\n');
+    from = start;
+  }
+  return text + code.slice(from);
+}
+
 const bundle = await rolldown({
   input: Object.fromEntries(names.map((name) => [name, `lib/${name}.ts`])),
   platform: 'node',
   external: /^[^./]/u,
-  plugins: [phonePage],
+  plugins: [phonePage, lines],
 });
 await bundle.write({
   dir: 'dist',

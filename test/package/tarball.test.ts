@@ -153,6 +153,27 @@ describe('installed in an empty folder', () => {
     expect(out).toBe('true SmsOtpStrategy\n');
   });
 
+  it.each([
+    [
+      'passport-sms-otp',
+      'new SmsOtpStrategy({ client: {} }, () => false)',
+      'SmsOtpStrategy: the option `client`',
+    ],
+    [
+      'passport-sms-otp/infobip',
+      'new Infobip2faClient({ baseUrl: "x.api.infobip.com" })',
+      'no credentials were given',
+    ],
+  ])(
+    'says of a mistake at the start what it is, and shows no page of code: %s',
+    async (entry, mistake, sentence) => {
+      const script = `const { SmsOtpStrategy, Infobip2faClient } = await import('${entry}'); ${mistake}`;
+      const shown = await evaluate(script).catch((failure: Error) => failure.message);
+      expect(shown).toContain(sentence);
+      expect(shown.length).toBeLessThan(2500);
+    },
+  );
+
   it('runs its command', async () => {
     const { version }: { version: string } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
     expect(await run('npx', ['--no-install', 'passport-sms-otp', '--version'], folder)).toContain(version);
