@@ -134,7 +134,7 @@ export interface CounterSettings {
   attempts: number;
   /** Whether a known user types the number: then it is counted without the user, too. */
   countsTypedNumbers: boolean;
-  /** Whether checks of one number are kept 3 s apart. */
+  /** Whether checks are kept apart as the service keeps them: 3 s for one challenge, and four a second for a number. */
   spacesChecks: boolean;
   onNear: (budget: BudgetName, percent: 80 | 100) => void;
 }
@@ -206,8 +206,8 @@ export interface Counters {
   countUnreached(payer: Payer): Promise<void>;
   /** Counts an attempt before the service is asked. */
   takeCheck(payer: Payer, challenge: { id: string; attemptsUsed: number }): Promise<CheckGrant>;
-  /** With `spacesChecks`, waits until a number may be checked again; false when others were faster again. */
-  turnToCheck(challengeId: string): Promise<boolean>;
+  /** With `spacesChecks`, waits until a challenge and its number may be checked again; false when others were faster. */
+  turnToCheck(challengeId: string, recipient: string): Promise<boolean>;
   /** Gives points back, to windows that still hold them. */
   giveBack(ticket: Ticket, options?: { keepCooldown?: boolean }): Promise<void>;
   /** Gives one attempt back. */
@@ -290,32 +290,41 @@ export function createCounters(settings: CounterSettings): Counters {
     return createHmac('sha256', secret).update(value).digest('base64url').slice(0, 22);
   }
 
-  const turns =
-    settings.spacesChecks &&
-    settings.limiter({
-      keyPrefix: prefix('checkTurn'),
-      points: 1,
-      duration: SECONDS_BETWEEN_CHECKS,
-      purpose: 'budget',
-    });
-  // By challenge and not by number: a stranger's checks of the same number must not take its owner's turn.
-  async function turnToCheck(challengeId: string): Promise<boolean> {
+  const spacing = (what: string, points: number, duration: number) =>
+    settings.limiter({ keyPrefix: prefix(what), points, duration, purpose: 'budget' });
+  // By challenge first: a stranger's many checks of the same number must not take its owner's turn.
+  const turns = settings.spacesChecks && {
+    challenge: spacing('checkTurn', 1, SECONDS_BETWEEN_CHECKS),
+    number: spacing('checkTurnOfNumber', CHECKS_PER_SECOND, 1),
+  };
+  async function turnToCheck(challengeId: string, recipient: string): Promise<boolean> {
     if (!turns) return true;
-    const ask = () => asked(counted(turns.consume(challengeId, 1)));
-    const first = await ask();
-    if (first.consumedPoints === 1) return true;
-    await new Promise((resolve) => setTimeout(resolve, first.msBeforeNext + CLOCK_SLACK_MS / 5));
-    return (await ask()).consumedPoints === 1;
+    return (
+      (await turnOf(turns.challenge, challengeId, 1, 1)) &&
+      (await turnOf(turns.number, hash(recipient), CHECKS_PER_SECOND, MOST_WAITS))
+    );
+  }
+
+  // Waits for the next window, so many times at the longest.
+  async function turnOf(limiter: Limiter, key: string, points: number, waits: number): Promise<boolean> {
+    for (let left = waits; ; left -= 1) {
+      const { consumedPoints, msBeforeNext } = await asked(counted(limiter.consume(key, 1)));
+      if (consumedPoints <= points) return true;
+      if (left === 0) return false;
+      await new Promise((resolve) => setTimeout(resolve, msBeforeNext + CLOCK_SLACK_MS / 5));
+    }
   }
 
   const apart = (payer: Payer, key: string) => (payer.known ? `known:${key}` : key);
+  const numberOf = (payer: Payer) =>
+    apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient])));
   // A request asks several times for the same keys, and each is a hash.
   const keys = new WeakMap<Payer, { number: string; client: string }>();
   function keysOf(payer: Payer): { number: string; client: string } {
     const known = keys.get(payer);
     if (known) return known;
     const made = {
-      number: apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient]))),
+      number: numberOf(payer),
       client: payer.client ? apart(payer, hash(payer.client.key)) : '',
     };
     keys.set(payer, made);
@@ -558,7 +567,10 @@ export function createCounters(settings: CounterSettings): Counters {
     const { number } = keysOf(payer);
     await Promise.all([
       giveBack(ticket.filter(({ gauge }) => gauge.budget === 'failedChecksPerClient')),
-      ...failureGauges(payer).map((gauge) => asked(gauge.limiter.delete(number))),
+      // The owner is here: what was tried in browsers that the host does not know is over, too.
+      ...(payer.known ? [number, numberOf({ ...payer, known: false })] : [number]).flatMap((key) =>
+        failureGauges(payer).map((gauge) => asked(gauge.limiter.delete(key))),
+      ),
       ...(credit
         ? perClient[credit.family].map((gauge, index) =>
             giveOneBack(gauge.limiter, credit.key, credit.until[index] ?? 0),
@@ -673,6 +685,10 @@ const LOOKUPS_PER_SEND = 10;
 
 // Infobip's own limit on checks of one number, where an application does not set another (verifyPinLimit 1/3s).
 const SECONDS_BETWEEN_CHECKS = 3;
+// One less than an application allows that is set up as setUp2fa does it (verifyPinLimit 5/1s).
+const CHECKS_PER_SECOND = 4;
+// A number has ten PINs a day at the most: that is as many as can be checked at once.
+const MOST_WAITS = 3;
 
 function refusal(refused: readonly { gauge: Gauge; result: LimiterResult }[]): Refusal {
   const [first, ...others] = [...refused].sort((a, b) => b.result.msBeforeNext - a.result.msBeforeNext);

@@ -212,6 +212,8 @@ export interface Challenges {
   forget(req: RequestLike): Promise<void>;
   /** Makes sure that a session can be written, before a message is paid for. */
   ensureWritable(req: RequestLike): Promise<void>;
+  /** Stops a request whose session was ended while it was under way. */
+  requireLiving(req: RequestLike): Promise<void>;
   /** Reads the session again, for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
 }
@@ -233,12 +235,13 @@ export function createChallenges(store: ChallengeStore, name: string, timeoutMs:
     async forget(req) {
       if (!isSession) return inTime(req, store.remove(req, name));
       const session = requireServerSession(req);
-      await inTime(req, requireLiving(req));
+      await this.requireLiving(req);
       setNote(session, 'challenges', name, undefined);
     },
     async ensureWritable(req) {
       if (isSession) await inTime(req, saveSession(req, requireServerSession(req)));
     },
+    requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
     async refresh(req) {
       const session = isSession ? requireServerSession(req) : undefined;
       const reload = session?.reload;

@@ -106,18 +106,23 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     emit({ type: 'pin.verified', ...fields() });
     // From here on only verify, the removal and Passport can stop the login; the counters catch up as they can.
     await counters.complete(payer, ticket, challenge).catch(() => undefined);
-    await challenges.forget(turn.req).catch((thrown: unknown) => {
-      const code = codeOf(thrown) ?? 'no_challenge';
-      emit({ type: 'login.refused', ...fieldsOf(challenge, challenge.channel), code });
-      throw thrown;
-    });
+    await challenges.forget(turn.req).catch(refuseLogin(challenge, 'no_challenge'));
     return logIn(turn, challenge);
   }
 
+  /** For what stops a login after the PIN was right. */
+  function refuseLogin(challenge: Challenge, usually: string): (thrown: unknown) => never {
+    return (thrown) => {
+      const code = codeOf(thrown) ?? usually;
+      emit({ type: 'login.refused', ...fieldsOf(challenge, challenge.channel), code });
+      throw thrown;
+    };
+  }
+
   // Narrowed: nothing but `verified === true` for the PIN id that was asked is a yes.
-  async function ask({ challenge }: Attempt, pin: string): Promise<PinVerification> {
+  async function ask({ challenge, payer }: Attempt, pin: string): Promise<PinVerification> {
     // The service's own limit on checks of one number would give a real one away: it is kept to beforehand.
-    if (!(await counters.turnToCheck(challenge.id))) throw OUT_OF_TURN;
+    if (!(await counters.turnToCheck(challenge.id, payer.recipient))) throw OUT_OF_TURN;
     if (challenge.decoy) {
       await pace.decoy('check');
       return { verified: false, pinId: '', reason: 'wrong_pin' };
@@ -216,11 +221,12 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
       req: turn.req,
     };
     const { user, info } = await callVerify(verify, proof, settings.verifyTimeoutMs).catch(
-      (thrown: unknown) => {
-        emit({ type: 'login.refused', ...fields, code: codeOf(thrown) ?? 'ERR_SMS_OTP_HOST' });
-        throw thrown;
-      },
+      refuseLogin(challenge, 'ERR_SMS_OTP_HOST'),
     );
+    // The host may have taken its time, and whoever signed out meanwhile stays out.
+    if (signedInAs(turn.req) !== undefined) {
+      await challenges.requireLiving(turn.req).catch(refuseLogin(challenge, 'no_challenge'));
+    }
     if (!user) {
       emit({ type: 'login.refused', ...fields, code: 'user_refused' });
       const refusal = outcome(turn, 'user_refused', {});

@@ -8,7 +8,7 @@ import { asError } from './errors.js';
 /** What is asked of the service. */
 export type Operation = 'send' | 'resend' | 'check';
 
-/** The service's recent ways. `way` is the channel: one may be out of order while another is not. */
+/** The service's recent ways. `way` is the channel: one may be slow, or out of order, while another is not. */
 export interface Pace {
   /**
    * Asks the service and remembers how that went. While too little is known for a decoy to look like it, the answer is
@@ -36,24 +36,32 @@ interface Failure {
 }
 
 /**
- * A memory of the last 64 calls of each operation.
+ * A memory of the last 64 calls of each operation by each channel.
  *
  * @param hasDecoys false where every answer comes from the service: nothing is remembered or held back
  * @param isOutage whether an error says something about the service, and not about one number or PIN
  */
 export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => boolean): Pace {
-  const recent: Record<Operation, number[]> = { send: [], resend: [], check: [] };
+  const recent = new Map<string, number[]>();
   const failures = new Map<string, Failure>();
+
+  function recentOf(operation: Operation, way: string): number[] {
+    const key = operation + way;
+    const known = recent.get(key) ?? [];
+    recent.set(key, known);
+    return known;
+  }
 
   async function real<T>(operation: Operation, request: () => Promise<T>, way = ''): Promise<T> {
     const started = performance.now();
     // Decided first: this call must not know more than a decoy that came at the same moment.
-    const heldMs = recent[operation].length < LEARNED ? unlearned(operation) : 0;
+    const known = recentOf(operation, way);
+    const heldMs = known.length < LEARNED ? unlearned(operation, way) : 0;
     try {
       const answer = await request();
       failures.delete(operation + way);
-      recent[operation].push(performance.now() - started);
-      if (recent[operation].length > REMEMBERED) recent[operation].shift();
+      known.push(performance.now() - started);
+      if (known.length > REMEMBERED) known.shift();
       return answer;
     } catch (thrown) {
       const error = asError(thrown, 'The PIN service failed with something that is no Error');
@@ -68,22 +76,22 @@ export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => bo
   async function decoy(operation: Operation, way = ''): Promise<void> {
     const started = performance.now();
     const failure = failures.get(operation + way);
-    const known = recent[operation];
+    const known = recentOf(operation, way);
     if (failure !== undefined && Date.now() - failure.at < OUTAGE_MS) {
       const tookMs = failure.tookMs * (0.95 + Math.random() / 10);
-      await until(started + Math.max(tookMs, known.length < LEARNED ? unlearned(operation) : 0));
+      await until(started + Math.max(tookMs, known.length < LEARNED ? unlearned(operation, way) : 0));
       throw failure.error;
     }
-    if (known.length < LEARNED) await until(started + unlearned(operation));
+    if (known.length < LEARNED) await until(started + unlearned(operation, way));
     else await untilAbout(started + drawn(known));
   }
 
-  // Longer than any call so far: real ones are held back as long, so the two cannot be told apart.
-  function unlearned(operation: Operation): number {
-    const known = [recent[operation], recent.send, recent.resend, recent.check].find(
-      ({ length }) => length > 0,
-    );
-    const longest = known === undefined ? FIRST_MS[operation] : Math.max(...known);
+  // Longer than any call so far: real ones are held back as long, so the two cannot be told apart. Of a kind that was
+  // never asked for, no more is known than that others took their time.
+  function unlearned(operation: Operation, way: string): number {
+    const own = recentOf(operation, way);
+    const longest =
+      own.length > 0 ? Math.max(...own) : Math.max(FIRST_MS[operation], ...[...recent.values()].flat());
     return longest * (1 + Math.random() / 4);
   }
 

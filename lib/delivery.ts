@@ -120,7 +120,8 @@ export function createDelivery(parts: Parts): Delivery {
     const sent = await deliver({ turn, target: challenge, channel, payer, grant, challenge });
     if ('type' in sent) return sent;
     const { cooldownUntil, resendAt } = grant;
-    return keep(turn, { ...challenge, pinId: sent.pinId, channel, cooldownUntil, resendAt });
+    const decoy = sent.decoy && { decoy: true as const };
+    return keep(turn, { ...challenge, pinId: sent.pinId, channel, cooldownUntil, resendAt, ...decoy });
   }
 
   // The session is read once more: the first of two clicks may have been answered in the meantime. Where each click
@@ -268,9 +269,11 @@ export function createDelivery(parts: Parts): Delivery {
   }
 
   async function failed(delivery: Send, thrown: unknown, durationMs: number): Promise<Delivered | Action> {
-    const { turn, target, channel, grant, challenge } = delivery;
+    const { turn, target, channel, payer, grant, challenge } = delivery;
     if (challenge && isUnknownPin(thrown)) {
-      // The service has forgotten the PIN and surely sent nothing: a new one takes its place.
+      // The service has forgotten the PIN and surely sent nothing: a new one takes its place. Where nobody may learn
+      // who can get a PIN, it has no more time and attempts than the old one: a decoy is never forgotten.
+      if (settings.canReceivePin) return deliver({ turn, target, channel, payer, grant });
       await counters.giveBack(grant.ticket);
       return send(turn, challenge, channel);
     }

@@ -81,8 +81,7 @@ export function fromStore<T>(answer: T | PromiseLike<T>, ms: number, onLate?: ()
     const fail = (cause: unknown) => {
       clearTimeout(timer);
       const message = 'The store of challenges and counters is down';
-      const isAnswer = cause instanceof SessionEnded;
-      reject(isAnswer ? cause : new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause }));
+      reject(isEnd(cause) ? cause : new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause }));
     };
     const timer = setTimeout(() => {
       onLate?.();
@@ -94,4 +93,13 @@ export function fromStore<T>(answer: T | PromiseLike<T>, ms: number, onLate?: ()
       resolve(value);
     }, fail);
   });
+}
+
+function isEnd(thrown: unknown): boolean {
+  try {
+    return thrown instanceof SessionEnded;
+  } catch {
+    // Whatever was thrown will not even be looked at.
+    return false;
+  }
 }

@@ -90,8 +90,17 @@ export function signedInAs(req: RequestLike): string | undefined {
 /** Whether the session was made in this request: the browser did not come with its id. */
 export function isNewSession(req: RequestLike): boolean {
   const id = property(req, 'sessionID');
-  const cookies = header(req, 'cookie') ?? '';
-  return typeof id !== 'string' || !(cookies.includes(id) || cookies.includes(encodeURIComponent(id)));
+  const cookies = header(req, 'cookie')?.split(';') ?? [];
+  return typeof id !== 'string' || !cookies.some((cookie) => decoded(cookie).includes(id));
+}
+
+// As those who read cookies do it: a value may be spelled in many ways.
+function decoded(cookie: string): string {
+  try {
+    return decodeURIComponent(cookie);
+  } catch {
+    return cookie;
+  }
 }
 
 /**

@@ -138,7 +138,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
 
   async function decide(turn: Turn): Promise<Action> {
     try {
-      return await decidePhase(turn);
+      const action = await decidePhase(turn);
+      // Passport may write a message into the session of a failure, and at the end of the request that is saved.
+      if (action.type === 'fail' && signedInAs(turn.req) !== undefined)
+        await challenges.requireLiving(turn.req);
+      return action;
     } catch (thrown) {
       if (!(thrown instanceof SessionEnded)) throw thrown;
       // Whoever signed out stays out. The request goes on with a session of nobody's, as the next one will.

@@ -285,15 +285,15 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
     return createHmac('sha256', secret).update(JSON.stringify(parts)).digest();
   }
 
-  // The tag binds the value to the user and tells a copy of a cookie of ours from a text that somebody made up.
+  // The tag binds the value to the strategy's name and to the user, and tells a copy of a cookie of ours from a text that somebody made up.
   function seal(id: string, subject: string, value: string): string {
-    return `${id}.${value}.${mac('trusted-browser', id, subject, value).toString('base64url')}`;
+    return `${id}.${value}.${mac('trusted-browser', name, id, subject, value).toString('base64url')}`;
   }
 
   function open(cookie: string, subject: string): Claim | undefined {
     const [, id = '', value = '', tag = ''] = COOKIE_VALUE.exec(cookie) ?? [];
     const given = Buffer.from(tag, 'base64url');
-    const due = mac('trusted-browser', id, subject, value);
+    const due = mac('trusted-browser', name, id, subject, value);
     return given.length === due.length && timingSafeEqual(given, due) ? { id, value } : undefined;
   }
 
@@ -304,7 +304,7 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
 
   // A cookie for each user: two who share a browser do not push each other out, and the name tells nothing of them.
   function cookieName(req: RequestLike, subject: string): string {
-    const user = mac('trusted-browser-name', subject).toString('base64url').slice(0, 11);
+    const user = mac('trusted-browser-name', name, subject).toString('base64url').slice(0, 11);
     return `${isSecure(req) ? '__Host-' : ''}trusted-browser-${user}`;
   }
 

@@ -413,6 +413,13 @@ describe('a session store', () => {
   });
 });
 
+/** Whatever is asked of it, it throws. */
+function unreadable(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
+
 describe('a challenge store of the host', () => {
   type Method = keyof ChallengeStore;
 
@@ -449,6 +456,7 @@ describe('a challenge store of the host', () => {
         throw new Error('the database is not there');
       },
     ],
+    ['fails with what cannot be looked at', () => Promise.reject(unreadable())],
   ];
 
   it.each(faults)('that %s: an error at every step, and nobody is logged in', async (_how, answer) => {

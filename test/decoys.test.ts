@@ -297,6 +297,47 @@ describe('a number that cannot receive a PIN is answered like one that can', () 
     ]);
   });
 
+  it('when many of its PINs are typed at once in as many browsers: four a second', async () => {
+    const [known, unknown] = pair();
+    const browsers = [known, unknown].map(({ phone }) =>
+      Array.from({ length: 5 }, (_, index) => new Visitor(phone, `${phone} ${index}`)),
+    );
+    for (let index = 0; index < 5; index += 1) {
+      for (const mine of browsers) expect(code((await mine[index]?.issue()) as Answer)).toBe('pin_sent');
+      later(31);
+    }
+    const burst = async (mine: Visitor[]) => {
+      const waits = await Promise.all(
+        mine.map(async (visitor) => {
+          const started = performance.now();
+          expect(code(await visitor.check())).toBe('pin_wrong');
+          return performance.now() - started;
+        }),
+      );
+      return waits.filter((wait) => wait > 700).length;
+    };
+    expect(await Promise.all(browsers.map(burst))).toEqual([1, 1]);
+  });
+
+  it('when the service has forgotten its PIN before its time: a new one has what was left of the old', async () => {
+    const { client } = site;
+    const visitors = pair();
+    await both(visitors, (visitor) => visitor.issue());
+    await both(visitors, (visitor) => visitor.check());
+    later(200);
+    const before = client.onResend;
+    client.onResend = () => Promise.reject(Object.assign(new Error('gone'), { status: 404 }));
+    const sends = client.sends.length;
+    expect(code(await both(visitors, (visitor) => visitor.resend()))).toBe('pin_sent');
+    client.onResend = before;
+    expect(client.sends).toHaveLength(sends + 1);
+    const page = JSON.parse((await both(visitors, (visitor) => visitor.page())).body);
+    expect(page).toMatchObject({ attemptsRemaining: 4 });
+    expect(Date.parse(page.expiresAt) - Date.now()).toBe(400_000);
+    expect(code(await both(visitors, (visitor) => visitor.check()))).toBe('pin_wrong');
+    expect(client.checks.at(-1)?.pinId).toBe(`PIN-ID-${sends + 1}`);
+  });
+
   it('while the service is down, from the first request on that found it so', async () => {
     const { client, host } = site;
     const before = client.onSend;
@@ -397,6 +438,18 @@ describe('the time of a decoy', () => {
     // 16 of 64 calls, and in six of ten draws.
     expect(slow).toBeGreaterThan(90);
     expect(slow).toBeLessThan(165);
+  });
+
+  it('is that of its own kind by its own channel: calls are slower than messages', async () => {
+    const pace = createPace(true, () => true);
+    const calls = (ms: number, way: string) =>
+      Promise.all(Array.from({ length: 16 }, () => pace.real('resend', () => sleep(ms), way)));
+    await calls(5, 'sms');
+    const first = took(() => pace.decoy('resend', 'voice'));
+    await calls(120, 'voice');
+    expect(await first).toBeGreaterThanOrEqual(1990);
+    expect(await took(() => pace.decoy('resend', 'voice'))).toBeGreaterThan(100);
+    expect(await took(() => pace.decoy('resend', 'sms'))).toBeLessThan(60);
   });
 
   it('and its failure is that of the last call, unless that said something of one number only', async () => {

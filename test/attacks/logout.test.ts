@@ -9,11 +9,12 @@ import { createHost, type FakeClient, fakeClient, type Host, PHONE, PIN, serve }
 expectNoUnhandledRejection();
 
 /** A step-up site with a password, and a service (and a host) that answers when it is told to. */
-async function site(session: object = {}) {
+async function site(session: object = {}, spell = (cookie: string) => cookie) {
   const client = fakeClient();
   let arrived: () => void = () => undefined;
   let answer: () => void = () => undefined;
   let isSlow = false;
+  let isVerifySlow = false;
   const held = async () => {
     if (!isSlow) return;
     isSlow = false;
@@ -26,9 +27,11 @@ async function site(session: object = {}) {
     ...client,
     sendPin: (...args) => held().then(() => client.sendPin(...args)),
     resendPin: (...args) => held().then(() => client.resendPin(...args)),
-    verifyPin: (...args) => held().then(() => client.verifyPin(...args)),
+    verifyPin: (...args) => (isVerifySlow ? Promise.resolve() : held()).then(() => client.verifyPin(...args)),
   };
   let isHostSlow = false;
+  let refusesUsers = false;
+  const told = { failureRedirect: '/login', failureMessage: true, challengeRedirect: '/login/pin' };
   const host: Host = createHost(slow, {
     session,
     strategy: {
@@ -40,7 +43,10 @@ async function site(session: object = {}) {
         return true;
       },
     },
-    verify: async ({ subject }) => host.users.get(subject ?? '') ?? false,
+    verify: async ({ subject }) => {
+      if (isVerifySlow) await held();
+      return (!refusesUsers && host.users.get(subject ?? '')) || false;
+    },
     routes(app, { passport }) {
       app.post('/password', (req, res, next) => {
         const user = host.users.get('u1') as Express.User;
@@ -54,17 +60,23 @@ async function site(session: object = {}) {
         '/authorized': { assignProperty: 'account' },
         '/without-session': { session: false },
         '/told': { failureRedirect: '/login', failureMessage: true },
+        '/told/issue': { phase: 'issue', ...told },
       })) {
-        app.post(path, passport.authenticate('sms-otp', { phase: 'check', ...options }), (_req, res) => {
-          res.end();
-        });
+        app.post(
+          path,
+          passport.authenticate('sms-otp', { phase: 'check', ...(options as object) }),
+          (_req, res) => {
+            res.end();
+          },
+        );
       }
     },
   });
   host.users.set('u1', { id: 'u1', phoneNumber: PHONE });
   const at = await serve(host);
   const { headers } = await request(at).post('/password');
-  const cookie = String(headers['set-cookie']).split(';')[0] ?? '';
+  const plain = String(headers['set-cookie']).split(';')[0] ?? '';
+  const cookie = spell(plain);
   /** Anybody who has this cookie. */
   const post = (path: string, form: object = {}) =>
     request(at).post(path).set('Cookie', cookie).set('Sec-Fetch-Site', 'same-origin').type('form').send(form);
@@ -74,10 +86,14 @@ async function site(session: object = {}) {
     host,
     post,
     get,
+    refuseUsers: () => {
+      refusesUsers = true;
+    },
     /** Sends a request, and signs the session out while that waits for the service or the host. */
-    async overtaken(path: string, form: object, by: 'service' | 'host' = 'service') {
+    async overtaken(path: string, form: object, by: 'service' | 'host' | 'verify' = 'service') {
       isSlow = true;
       isHostSlow = by === 'host';
+      isVerifySlow = by === 'verify';
       const waiting = new Promise<void>((resolve) => {
         arrived = resolve;
       });
@@ -94,17 +110,31 @@ async function site(session: object = {}) {
 const ENDED = { status: 401, code: 'no_challenge' };
 const told = ({ status, body }: request.Response) => ({ status, code: body.outcome?.code });
 
-it.each([{}, { resave: true, saveUninitialized: true }])(
-  'is not undone by an issue, resend or check of that session (express-session with %j)',
-  async (session) => {
+/** The same cookie as those read it that decode it: each character by its number. */
+const encoded = (cookie: string) =>
+  cookie.replace(/(?<==).*/u, (value) =>
+    [...decodeURIComponent(value)].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join(''),
+  );
+
+it.each([
+  [{}, 'as it is'],
+  [{ resave: true, saveUninitialized: true }, 'as it is'],
+  [{}, 'encoded'],
+] as const)(
+  'is not undone by an issue, resend or check of that session (express-session with %j, its cookie %s)',
+  async (session, spelling) => {
     for (const [path, form, by] of [
       ['/login', {}, 'service'],
       ['/login', {}, 'host'],
       ['/login/resend', {}, 'service'],
       ['/login/pin', { pin: '000000' }, 'service'],
       ['/login/pin', { pin: PIN }, 'service'],
+      ['/login/pin', { pin: PIN }, 'verify'],
     ] as const) {
-      const { client, post, get, overtaken } = await site(session);
+      const { client, post, get, overtaken } = await site(
+        session,
+        spelling === 'encoded' ? encoded : undefined,
+      );
       if (path !== '/login') expect((await post('/login')).status).toBe(202);
       const sends = client.sends.length;
       expect(told(await overtaken(path, form, by)), `${path} ${by}`).toEqual(ENDED);
@@ -125,6 +155,25 @@ it('is not undone with a proof that the session had before', async () => {
   await post('/login');
   await overtaken('/login/pin', { pin: '000000' });
   expect((await get('/secret')).status).toBe(403);
+});
+
+it.each<[string, FakeClient['onSend']]>([
+  ['a number out of reach', async () => ({ pinId: 'PIN-ID', sent: false })],
+  ['a limit of the service', () => Promise.reject(Object.assign(new Error('busy'), { status: 429 }))],
+])('is not undone by the message of a refusal: %s', async (_what, onSend) => {
+  const { client, get, overtaken } = await site();
+  client.onSend = onSend;
+  expect((await overtaken('/told/issue', {})).status).toBe(302);
+  expect((await get('/me')).body).toMatchObject({ user: null });
+  expect((await get('/secret')).status).toBe(403);
+});
+
+it('is not undone by the message of a refused user', async () => {
+  const { post, get, overtaken, refuseUsers } = await site();
+  await post('/login');
+  refuseUsers();
+  expect((await overtaken('/told', { pin: PIN }, 'verify')).status).toBe(302);
+  expect((await get('/me')).body).toMatchObject({ user: null });
 });
 
 it.each(['/authorized', '/without-session', '/told'])('is not undone by a right PIN at %s', async (path) => {

@@ -82,6 +82,21 @@ describe('a stranger who knows the number', () => {
     expect((await owner.browser.check(PIN)).status).toBe(200);
   });
 
+  it('who typed too many wrong PINs is forgotten once the owner has logged in where the host knows the browser', async () => {
+    const { host } = site();
+    for (let round = 0; round < 2; round += 1) {
+      const { browser, answer } = issue(host);
+      await answer;
+      for (let attempt = 0; attempt < 5; attempt += 1) await browser.check('000000');
+      later(31_000);
+    }
+    expect((await issue(host).answer).body.outcome.budget).toBe('failuresPerNumber');
+    const owner = issue(host, OWNER);
+    await owner.answer;
+    await owner.browser.check(PIN);
+    expect((await issue(host).answer).status).toBe(202);
+  });
+
   it('is over after the window: the owner gets a PIN from any browser again', async () => {
     const { host } = site();
     for (let visit = 0; visit < 12; visit += 1) {

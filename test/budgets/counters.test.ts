@@ -157,6 +157,7 @@ function payer(changes: Partial<Payer> = {}): Payer {
 const FRESH = { voice: false, fresh: true };
 const AGAIN = { voice: false, fresh: false };
 const hash = (value: string) => createHmac('sha256', SECRET).update(value).digest('base64url').slice(0, 22);
+const PHONE = '+385911234567';
 const NUMBER = hash('[null,"+385911234567"]');
 const CLIENT = hash('192.0.2.1');
 
@@ -210,6 +211,7 @@ describe('the limiters', () => {
       { keyPrefix: 'sms-otp:test:attempts', points: 5, duration: 660, purpose: 'attempts' },
       { keyPrefix: 'sms-otp:test:claim', points: 1, duration: 660, purpose: 'claim' },
       { keyPrefix: 'sms-otp:test:checkTurn', points: 1, duration: 3, purpose: 'budget' },
+      { keyPrefix: 'sms-otp:test:checkTurnOfNumber', points: 4, duration: 1, purpose: 'budget' },
     ]);
   });
 
@@ -577,22 +579,45 @@ describe('a check', () => {
 describe('a turn to check', () => {
   it('comes at once where checks are not spaced', async () => {
     const { store, counters } = setUp();
-    expect([await counters.turnToCheck('C'), await counters.turnToCheck('C')]).toEqual([true, true]);
+    expect([await counters.turnToCheck('C', PHONE), await counters.turnToCheck('C', PHONE)]).toEqual([
+      true,
+      true,
+    ]);
     expect(store.calls).toEqual([]);
   });
 
   it('comes three seconds after the one before, for one of those who wait', async () => {
     vi.useFakeTimers({ now: START });
     const { counters } = setUp({ spacesChecks: true });
-    expect(await counters.turnToCheck('C')).toBe(true);
-    expect(await counters.turnToCheck('D')).toBe(true);
+    expect(await counters.turnToCheck('C', PHONE)).toBe(true);
+    expect(await counters.turnToCheck('D', PHONE)).toBe(true);
     const answers: boolean[] = [];
-    const waiting = [1, 2].map(async () => answers.push(await counters.turnToCheck('C')));
+    const waiting = [1, 2].map(async () => answers.push(await counters.turnToCheck('C', PHONE)));
     await vi.advanceTimersByTimeAsync(3000);
     expect(answers).toEqual([]);
     await vi.advanceTimersByTimeAsync(100);
     await Promise.all(waiting);
     expect(answers).toEqual([true, false]);
+  });
+
+  it('comes four times a second for a number, whichever challenges, and for no more than four seconds', async () => {
+    vi.useFakeTimers({ now: START });
+    const { store, counters } = setUp({ spacesChecks: true });
+    const answers: boolean[] = [];
+    const waiting = Array.from({ length: 20 }, async (_, index) =>
+      answers.push(await counters.turnToCheck(`C${index}`, PHONE)),
+    );
+    const counts: number[] = [];
+    for (const ms of [999, 101, 1100, 1099]) {
+      await vi.advanceTimersByTimeAsync(ms);
+      counts.push(answers.length);
+    }
+    expect(counts).toEqual([4, 8, 12, 12]);
+    await vi.advanceTimersByTimeAsync(1);
+    await Promise.all(waiting);
+    expect(answers).toEqual([...Array(16).fill(true), ...Array(4).fill(false)]);
+    expect(await counters.turnToCheck('other', '+385919876543')).toBe(true);
+    expect(store.keys('checkTurnOfNumber')).toEqual([hash(PHONE), hash('+385919876543')]);
   });
 });
 

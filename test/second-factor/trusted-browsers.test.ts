@@ -152,6 +152,19 @@ describe('a trusted browser', () => {
     expect(await login(browser)).toBe('straight in');
   });
 
+  it('is trusted for the strategy that proved it, and for no other of the same store and secret', async () => {
+    const store = memoryTrustedBrowsers();
+    const other = trustedBrowsers({ store, secret: SECRET, name: 'another-factor' });
+    const site = createTrustingSite({ store });
+    const browser = site.browser();
+    await enrol(browser);
+    const { Cookie: cookie = '' } = copyOf(browser);
+    const req = { headers: { cookie }, protocol: 'http', session: {} };
+    const res = { getHeader: () => undefined, setHeader: () => undefined };
+    expect(await other.isTrusted(req, res, ALICE.id)).toBe(false);
+    expect(await login(browser)).toBe('straight in');
+  });
+
   it('leaves no mark: what takes a fresh PIN takes it also in a trusted browser', async () => {
     const site = createTrustingSite();
     const browser = site.browser();
