@@ -129,32 +129,33 @@ interface CommonOptions<Req extends RequestLike> {
   onEvent?: (event: SmsOtpEvent) => unknown;
 }
 
-/** Who gets the PIN: a number that the visitor types, or a recipient that the server knows. */
-type RecipientOptions<Req extends RequestLike> =
-  | {
-      /** The countries whose numbers may be typed, or 'all'. */
-      countries: readonly CountryCode[] | 'all';
-      recipient?: never;
-      subject?: never;
-      signedIn?: false;
-    }
-  | {
-      countries: readonly CountryCode[] | 'all';
-      /** The visitor types a number for a user who is known already: enrolment, a new number. Null: nobody. */
-      subject: (req: Req) => Awaitable<string | null>;
-      recipient?: never;
-      /** The user is signed in and stays so. @default false */
-      signedIn?: boolean;
-    }
-  | {
-      /** @default 'all' */
-      countries?: readonly CountryCode[] | 'all';
-      /** The server knows where the PIN goes: the second factor, step-up. Null: nowhere. */
-      recipient: (req: Req) => Awaitable<Recipient | null>;
-      subject?: never;
-      /** The user is signed in and stays so. @default false */
-      signedIn?: boolean;
-    };
+interface TypedByStranger {
+  /** The countries whose numbers may be typed, or 'all'. */
+  countries: readonly CountryCode[] | 'all';
+  recipient?: never;
+  subject?: never;
+  signedIn?: false;
+}
+
+interface TypedByUser<Req extends RequestLike> {
+  /** The countries whose numbers may be typed, or 'all'. */
+  countries: readonly CountryCode[] | 'all';
+  /** The visitor types a number for a user who is known already: enrolment, a new number. Null: nobody. */
+  subject: (req: Req) => Awaitable<string | null>;
+  recipient?: never;
+  /** The user is signed in and stays so. @default false */
+  signedIn?: boolean;
+}
+
+interface KnownRecipient<Req extends RequestLike> {
+  /** @default 'all' */
+  countries?: readonly CountryCode[] | 'all';
+  /** The server knows where the PIN goes: the second factor, step-up. Null: nowhere. */
+  recipient: (req: Req) => Awaitable<Recipient | null>;
+  subject?: never;
+  /** The user is signed in and stays so. @default false */
+  signedIn?: boolean;
+}
 
 /** Where the counters are: in this process's memory, or in a store of many. */
 type LimiterChoice =
@@ -169,10 +170,22 @@ type LimiterChoice =
       secret: string;
     };
 
-/** The options of {@link SmsOtpStrategy}. */
-export type SmsOtpStrategyOptions<Req extends RequestLike = RequestLike> = CommonOptions<Req> &
-  RecipientOptions<Req> &
+/** Options of a login by phone: the visitor types a number, and nothing else is known. */
+export type LoginOptions<Req extends RequestLike> = CommonOptions<Req> & TypedByStranger & LimiterChoice;
+
+/** Options for a number that a known user types. */
+export type NewNumberOptions<Req extends RequestLike> = CommonOptions<Req> & TypedByUser<Req> & LimiterChoice;
+
+/** Options of a second factor, or a step-up: the host knows where the PIN goes. */
+export type SecondFactorOptions<Req extends RequestLike> = CommonOptions<Req> &
+  KnownRecipient<Req> &
   LimiterChoice;
+
+/** The options of {@link SmsOtpStrategy}. */
+export type SmsOtpStrategyOptions<Req extends RequestLike = RequestLike> =
+  | LoginOptions<Req>
+  | NewNumberOptions<Req>
+  | SecondFactorOptions<Req>;
 
 /** The finished values that a request reads. */
 export interface Settings {
@@ -218,7 +231,7 @@ export interface Settings {
 
 // One entry for each option: the compiler asks for a new one here, and a misspelt one is found by it.
 const KNOWN_OPTIONS: Record<
-  keyof (CommonOptions<RequestLike> & RecipientOptions<RequestLike> & LimiterChoice),
+  keyof (CommonOptions<RequestLike> & TypedByUser<RequestLike> & LimiterChoice),
   true
 > = {
   client: true,

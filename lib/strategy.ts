@@ -6,7 +6,14 @@ import type { Challenge } from './challenge.js';
 import { createCheck } from './check.js';
 import { createDelivery } from './delivery.js';
 import { asError, SessionEnded } from './errors.js';
-import { parseOptions, type Settings, type SmsOtpStrategyOptions } from './options.js';
+import {
+  type LoginOptions,
+  type NewNumberOptions,
+  parseOptions,
+  type SecondFactorOptions,
+  type Settings,
+  type SmsOtpStrategyOptions,
+} from './options.js';
 import type { Channel } from './otp-client.js';
 import { createParts } from './parts.js';
 import { isTarget, type NoTarget, type Target } from './recipient.js';
@@ -52,7 +59,11 @@ export class SmsOtpStrategy<Req extends RequestLike = RequestLike> extends Base 
    * @param verify finds or creates the user whose phone was proved
    * @throws TypeError for an option that is missing, misspelt or contradicts another
    */
-  constructor(options: SmsOtpStrategyOptions<Req>, verify: Verify<Req>) {
+  constructor(options: LoginOptions<Req>, verify: Verify<Req, 'phoneNumber'>);
+  constructor(options: NewNumberOptions<Req>, verify: Verify<Req, 'phoneNumber' | 'subject'>);
+  constructor(options: SecondFactorOptions<Req>, verify: Verify<Req, 'subject'>);
+  constructor(options: SmsOtpStrategyOptions<Req>, verify: Verify<Req>);
+  constructor(options: SmsOtpStrategyOptions<Req>, verify: Verify<Req, 'phoneNumber' | 'subject'>) {
     super();
     const settings = parseOptions(options);
     if (typeof verify !== 'function') {

@@ -27,9 +27,11 @@ export type VerifyDone = (error?: unknown, user?: Verified, info?: unknown) => v
 /**
  * Finds or creates the user for a proof. It may call `done` or return (a promise of) the user; the first to settle
  * counts. What it throws or rejects with is the request's error.
+ *
+ * @typeParam Known what the options make sure of: the number where visitors type it, the subject where the host knows it
  */
-export type Verify<Req extends RequestLike = RequestLike> = (
-  proof: Proof<Req>,
+export type Verify<Req extends RequestLike = RequestLike, Known extends 'phoneNumber' | 'subject' = never> = (
+  proof: Proof<Req> & Record<Known, string>,
   done: VerifyDone,
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that calls `done` returns nothing
 ) => Awaitable<Verified | void>;

@@ -54,7 +54,7 @@ export function createLogin({
         messages: messagesFor(countries),
         onEvent: (event) => log.info({ event }, event.type),
       },
-      async ({ phoneNumber }) => phoneNumber !== undefined && users.findOrCreate(phoneNumber),
+      async ({ phoneNumber }) => users.findOrCreate(phoneNumber),
     ),
   );
 

@@ -53,7 +53,7 @@ const DECLARATIONS = [
   'simulator/index',
   'simulator/service',
 ];
-const SOURCES = ['challenge', 'second-factor', 'strategy', 'infobip/client', 'simulator/index'];
+const SOURCES = ['challenge', 'second-factor', 'strategy', 'infobip/client'];
 const SCRIPTS = [
   'index',
   'infobip/index',
@@ -156,7 +156,7 @@ describe('installed in an empty folder', () => {
   it.each([
     [
       'passport-sms-otp',
-      'new SmsOtpStrategy({ client: {} }, () => false)',
+      'new SmsOtpStrategy({ client: {}, countries: ["HR"] }, () => false)',
       'SmsOtpStrategy: the option `client`',
     ],
     [

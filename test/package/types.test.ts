@@ -145,7 +145,6 @@ describe('an editor', () => {
       ['openChallenge', 'passport-sms-otp', 'challenge'],
       ['requireSmsOtp', 'passport-sms-otp', 'second-factor'],
       ['Infobip2faClient', 'passport-sms-otp/infobip', 'infobip/client'],
-      ['startSimulator', 'passport-sms-otp/simulator', 'simulator/index'],
     ] as const;
     await writeFile(
       join(folder, 'src/editor.ts'),

@@ -56,6 +56,13 @@ new SmsOtpStrategy({ ...common, recipient: () => ({ phoneNumber: '+385911234567'
 // @ts-expect-error no verify callback
 new SmsOtpStrategy({ ...common, countries: ['HR'] });
 
+new SmsOtpStrategy({ ...common, countries: ['HR'] }, ({ phoneNumber }) => phoneNumber.length > 0 && false);
+new SmsOtpStrategy({ ...common, recipient }, ({ subject }) => subject.length > 0 && false);
+// @ts-expect-error a number that was perhaps not proved: the PIN may have gone by e-mail
+new SmsOtpStrategy({ ...common, recipient }, ({ phoneNumber }) => phoneNumber.length > 0 && false);
+// @ts-expect-error a subject that nobody named
+new SmsOtpStrategy({ ...common, countries: ['HR'] }, ({ subject }) => subject.length > 0 && false);
+
 // @ts-expect-error a phase that does not exist
 export const phase: SmsOtpAuthenticateOptions = { phase: 'verify' };
 // @ts-expect-error a channel that does not exist

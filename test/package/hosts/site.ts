@@ -17,8 +17,9 @@ declare global {
 }
 
 declare const users: {
-  get(id: string | undefined): Promise<Express.User | undefined>;
-  findOrCreate(found: { phoneNumber: string | undefined }): Promise<Express.User>;
+  get(id: string): Promise<Express.User | undefined>;
+  findOrCreate(found: { phoneNumber: string }): Promise<Express.User>;
+  setPhoneNumber(id: string, phoneNumber: string): Promise<Express.User>;
 };
 
 const client = new Infobip2faClient({ baseUrl: 'example.api.infobip.com', apiKey: 'key' });
@@ -45,6 +46,20 @@ passport.use(
       const user = await users.get(subject);
       return user?.phoneNumber === phoneNumber && req.path !== '' ? user : false;
     },
+  ),
+);
+
+// Enrolment: who it is and the number are both known, and no annotation is needed to say so.
+passport.use(
+  new SmsOtpStrategy(
+    {
+      ...application,
+      name: 'new-number',
+      countries: ['HR'],
+      signedIn: true,
+      subject: ({ user }) => user?.id ?? null,
+    },
+    ({ subject, phoneNumber }) => users.setPhoneNumber(subject, phoneNumber),
   ),
 );
 
