@@ -44,7 +44,10 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     if (!isTheirs) return refuse(turn, challenge, 'no_challenge');
     if (Date.now() >= challenge.expiresAt) return refuse(turn, challenge, 'pin_expired');
     const pin = readPin(bodyField(req, settings.pinField));
-    if (pin === 'missing') return outcome(turn, 'pin_missing', {});
+    if (pin === 'missing') {
+      parts.warnOfNoBody(req);
+      return outcome(turn, 'pin_missing', {});
+    }
     if (pin === 'malformed') return outcome(turn, 'pin_malformed', {});
 
     const payer = await parts.payerOf(req, challenge, challenge.channel);

@@ -389,14 +389,24 @@ export function checkKnown(
   owner = 'SmsOtpStrategy',
 ): void {
   if (known.includes(key)) return;
-  const [closest] = known
-    .map((name) => ({ name, distance: editDistance(key.toLowerCase(), name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
+  const closest = closestTo(key, known);
   const hint =
     closest && closest.distance <= Math.max(2, key.length / 3)
       ? ` Did you mean \`${holder}${closest.name}\`?`
       : ` Known: ${known.join(', ')}.`;
   throw new TypeError(`${owner}: there is no option \`${holder}${key}\`.${hint}`);
+}
+
+/** The name that was probably meant, where it is not that name already. */
+export function misspelt(key: string, known: readonly string[]): string | undefined {
+  const closest = known.includes(key) ? undefined : closestTo(key, known);
+  return closest && closest.distance <= 2 ? closest.name : undefined;
+}
+
+function closestTo(key: string, known: readonly string[]): { name: string; distance: number } | undefined {
+  return known
+    .map((name) => ({ name, distance: editDistance(key.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0];
 }
 
 function editDistance(a: string, b: string): number {
@@ -517,6 +527,8 @@ function parseMessageId(messageId: unknown, channels: readonly Channel[]): Setti
   );
 }
 
+const COMMON_MISTAKES: Readonly<Record<string, string>> = { UK: 'GB', EN: 'GB', EL: 'GR', USA: 'US' };
+
 function parseCountries(countries: unknown, recipientKnown: boolean): ReadonlySet<string> | 'all' {
   if (countries === undefined) {
     if (recipientKnown) return 'all';
@@ -531,10 +543,9 @@ function parseCountries(countries: unknown, recipientKnown: boolean): ReadonlySe
   }
   for (const code of countries) {
     if (typeof code !== 'string' || !isCountryCode(code)) {
-      const hint =
-        typeof code === 'string' && isCountryCode(code.toUpperCase())
-          ? ` Did you mean '${code.toUpperCase()}'?`
-          : '';
+      const meant =
+        typeof code === 'string' ? (COMMON_MISTAKES[code.toUpperCase()] ?? code.toUpperCase()) : '';
+      const hint = isCountryCode(meant) ? ` Did you mean '${meant}'?` : '';
       wrong(
         'countries',
         `holds ${JSON.stringify(code)}, which is no country code of ISO 3166-1 alpha-2.${hint}`,

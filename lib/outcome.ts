@@ -80,7 +80,10 @@ export const OUTCOMES: Outcomes = {
     message: () =>
       'This is not a phone number. Enter it with its country code, for example +385 91 123 4567.',
   },
-  phone_not_allowed: { status: 403, message: () => 'We cannot send a PIN to this kind of number.' },
+  phone_not_allowed: {
+    status: 403,
+    message: () => 'We do not send PINs to numbers of this country or kind.',
+  },
   recipient_missing: { status: 403, message: () => 'There is no number to which a PIN could be sent.' },
   channel_not_allowed: { status: 400, message: () => 'The PIN cannot be sent this way.' },
   not_now: { status: 403, message: () => 'We cannot send a PIN to this number at the moment.' },

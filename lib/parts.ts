@@ -30,6 +30,8 @@ export interface Parts {
   serviceLimit(turn: Turn, thrown: unknown): ReturnType<Outcome>;
   /** Says once that visitors are not told of sends that the service refuses. */
   warnOfRefusals(thrown: unknown): void;
+  /** Says once that a form was not read, where there is none. */
+  warnOfNoBody(req: RequestLike): void;
   misconfigured(problem: string): SmsOtpError;
 }
 
@@ -64,6 +66,7 @@ export function createParts(settings: Settings): Parts {
     tooMany,
     serviceLimit,
     warnOfRefusals,
+    warnOfNoBody,
     misconfigured,
   };
 
@@ -138,6 +141,15 @@ export function createParts(settings: Settings): Parts {
       'SMS_OTP_SEND_REFUSED',
       `the PIN service refused a send (${codeOf(thrown) ?? 'status 400'}). Visitors are not told, since that would ` +
         'tell who can receive a PIN. `npx passport-sms-otp doctor` looks for the reason.',
+    );
+  }
+
+  function warnOfNoBody(req: RequestLike): void {
+    if (req.body !== undefined) return;
+    warnOnce(
+      'SMS_OTP_NO_BODY',
+      'a request came without a body. If it was a form: does `express.urlencoded({ extended: false })` run before the ' +
+        'route? Fields are read from `req.body`.',
     );
   }
 

@@ -8,6 +8,7 @@ import { createDelivery } from './delivery.js';
 import { asError, SessionEnded } from './errors.js';
 import {
   type LoginOptions,
+  misspelt,
   type NewNumberOptions,
   parseOptions,
   type SecondFactorOptions,
@@ -131,6 +132,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   const { challenges, recipients, outcome, emit, misconfigured } = parts;
   const delivery = createDelivery(parts);
   const check = createCheck(parts, verify);
+  const knownRoutes = new WeakSet<object>();
   // Issues of this process that are under way, by session and recipient: a double click waits for the first.
   const underWay = new Map<string, Promise<Challenge | undefined>>();
 
@@ -172,6 +174,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return refuse(turn, 'method_not_allowed');
     }
     if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
+    checkRoute(options);
     const phase = phaseOf(turn);
     challenges.requireReady(req);
     if (phase === 'check') return check(turn);
@@ -190,6 +193,18 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     return outcome(turn, code, {});
   }
 
+  // Passport passes a route's options on unread: one of ours that is misspelt would be missed by nobody.
+  function checkRoute(options: object): void {
+    if (knownRoutes.has(options)) return;
+    for (const key of Object.keys(options)) {
+      const meant = misspelt(key, ['phase', 'challengeRedirect', 'channel']);
+      if (meant !== undefined) {
+        throw misconfigured(`a route has the option \`${key}\`. Did you mean \`${meant}\`?`);
+      }
+    }
+    knownRoutes.add(options);
+  }
+
   function phaseOf({ req, options: { phase } }: Turn): Phase {
     if (phase === undefined) return bodyField(req, settings.pinField) === undefined ? 'issue' : 'check';
     if (phase === 'issue' || phase === 'resend' || phase === 'check') return phase;
@@ -204,6 +219,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       if (target.code === 'phone_not_allowed') {
         emit({ type: 'request.refused', code: target.code, country: target.details.country });
       }
+      if (target.code === 'phone_missing') parts.warnOfNoBody(turn.req);
       return outcome(turn, target.code, target.details);
     }
     const channels = recipients.firstChannels(target);

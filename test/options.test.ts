@@ -96,7 +96,7 @@ const MISSPELT: Case[] = [
   ],
   [
     { countries: ['UK'] },
-    'the option `countries` holds "UK", which is no country code of ISO 3166-1 alpha-2.',
+    'the option `countries` holds "UK", which is no country code of ISO 3166-1 alpha-2. Did you mean \'GB\'?',
   ],
   [{ channels: ['SMS'] }, 'the option `channels` holds "SMS", which is none of sms, voice, email.'],
   [

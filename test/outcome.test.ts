@@ -77,7 +77,7 @@ const ROWS: Record<OutcomeCode, Row> = {
     status: 403,
     action: 'fail',
     extra: { country: 'SI' },
-    message: 'We cannot send a PIN to this kind of number.',
+    message: 'We do not send PINs to numbers of this country or kind.',
   },
   recipient_missing: {
     options: { strategy: { recipient: async () => null } },

@@ -178,6 +178,19 @@ describe('whose budgets a request counts against', () => {
     expect(events).toEqual([expect.objectContaining({ type: 'configuration.warned', message })]);
   });
 
+  it('warns once of a form that nobody has read', () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const { warnOfNoBody, events } = partsOf();
+    warnOfNoBody(request({ body: {} }));
+    expect(warn).not.toHaveBeenCalled();
+    warnOfNoBody(request());
+    warnOfNoBody(request());
+    expect(warn.mock.calls).toEqual([
+      [expect.stringContaining('express.urlencoded'), { code: 'SMS_OTP_NO_BODY' }],
+    ]);
+    expect(events).toMatchObject([{ type: 'configuration.warned' }]);
+  });
+
   it('are a known browser’s own only where the host says true', async () => {
     const asked: unknown[] = [];
     const saying = (answer: unknown) =>

@@ -301,7 +301,9 @@ describe.each(['after', 'everything'] as const)('the site with a second factor (
     expect(to(await visitor.post('/login', CAROL))).toBe('/phone');
     expect((await visitor.get('/phone')).text).toContain('Your number');
     expect(to(await visitor.post('/phone', { phone: '+43660123456' }))).toBe('/phone');
-    expect((await visitor.get('/phone')).text).toContain('cannot send a PIN to this kind of number');
+    expect((await visitor.get('/phone')).text).toContain(
+      'do not send PINs to numbers of this country or kind',
+    );
     expect(to(await visitor.post('/phone', { phone: CAROLS }))).toBe('/phone/pin');
     expect((await visitor.get('/phone/pin')).text).toContain('\u2022\u2022\u2022 33');
     expect(to(await visitor.post('/phone/pin', { pin: wrongPin(CAROLS) }))).toBe('/phone/pin');

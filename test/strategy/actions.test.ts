@@ -1,7 +1,7 @@
 import type { Express, NextFunction, Request, Response } from 'express';
 import type passport from 'passport';
 import { SmsOtpStrategy, Strategy } from 'passport-sms-otp';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { barrier } from '../support/barrier.js';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createHost, fakeClient, OTHER_PHONE, PHONE, PIN, serve } from '../support/host.js';
@@ -84,6 +84,46 @@ describe('asking for a PIN', () => {
       expect(reached).toEqual(['/check']);
       expect(host.actions.map((taken) => taken.length)).toEqual(new Array(9).fill(1));
     }
+  });
+
+  it.each([
+    [{ challengeRedirekt: '/login/pin' }, 'challengeRedirect'],
+    [{ phaze: 'check' }, 'phase'],
+    [{ channels: ['voice'] }, 'channel'],
+  ])(
+    'reports an option of a route that was probably meant to be another, and sends nothing: %j',
+    async (options, meant) => {
+      const client = fakeClient();
+      const { browser } = createHost(client, { authenticate: options });
+      for (const asked of [browser().issue(), browser().issue()]) {
+        const { status, body } = await asked;
+        expect([status, body.error.code]).toEqual([500, 'ERR_SMS_OTP_CONFIGURATION']);
+        expect(body.error.message).toContain(`Did you mean \`${meant}\`?`);
+      }
+      expect(client.sends).toEqual([]);
+    },
+  );
+
+  it("leaves a route's other options to Passport and to the host", async () => {
+    const { browser } = createHost(fakeClient(), {
+      authenticate: { session: true, tenant: 'a', prompt: 'x' },
+    });
+    expect((await browser().issue()).status).toBe(202);
+  });
+
+  it('says once that a form was not read', async () => {
+    const { browser, events } = createHost(fakeClient(), { parsers: [(_req, _res, next) => next()] });
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    expect((await browser().issue()).body.outcome.code).toBe('phone_missing');
+    expect((await browser().issue()).body.outcome.code).toBe('phone_missing');
+    expect(warn.mock.calls).toEqual([
+      [
+        expect.stringContaining('does `express.urlencoded({ extended: false })` run'),
+        { code: 'SMS_OTP_NO_BODY' },
+      ],
+    ]);
+    expect(events.map(({ type }) => type)).toEqual(['configuration.warned']);
+    warn.mockRestore();
   });
 
   it('reports a failure route without challengeRedirect as a misconfiguration, and sends nothing', async () => {
