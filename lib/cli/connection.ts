@@ -98,7 +98,9 @@ export function readId(settings: Settings, flag: string, given: string | undefin
   const variable = `INFOBIP_${flag.replaceAll('-', '_').toUpperCase()}`;
   const id = given?.trim() || settings[variable];
   if (id === undefined) {
-    throw usageError(`No ${flag} was given. Give --${flag} or ${variable}; "setup" makes one.`);
+    throw usageError(
+      `No ${flag} was given. Give --${flag}, ${variable}, or --env with the file that holds it; "setup" makes one.`,
+    );
   }
   return id;
 }
@@ -125,29 +127,46 @@ export async function withClient(
 
 function asCommandError(error: unknown, unknown: string | undefined): unknown {
   if (error instanceof InfobipError) {
-    const { code, status } = error;
+    const { code, status, violations } = error;
     const isNo = unknown !== undefined && code === 'ERR_INFOBIP_NOT_FOUND';
-    const message = isNo ? unknown : error.message;
-    const told = { code, ...(status !== undefined && { status }), message };
+    const message = isNo ? unknown : inOurWords(withViolations(error));
+    const told = {
+      code,
+      ...(status !== undefined && { status }),
+      message,
+      ...(violations !== undefined && { violations }),
+    };
     return new CommandError(isNo ? 1 : 3, message, { error: told });
   }
   const [, mistake] = /^(?:Infobip2faClient(?:\.fromEnv)?|setUp2fa): (.*)/s.exec(messageOf(error)) ?? [];
-  if (error instanceof TypeError && mistake !== undefined) return usageError(inOurWords(mistake));
+  if (error instanceof TypeError && mistake !== undefined) {
+    const told = inOurWords(mistake);
+    return usageError(told.charAt(0).toUpperCase() + told.slice(1));
+  }
   return error;
+}
+
+/** In one line: what the service has against which field. */
+function withViolations({ message, violations }: InfobipError): string {
+  const told = violations?.map(({ property, violation }) => `${property} ${violation}`).join('; ');
+  return told === undefined
+    ? message
+    : message.replace('See violations and correct the request.', `${told}.`);
 }
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The client speaks of variables and options; here they are flags as well. */
-function inOurWords(sentence: string): string {
-  const told = sentence
+/** The client speaks of its methods and options; here they are commands and flags. */
+export function inOurWords(sentence: string): string {
+  return sentence
     .replace(/^pinId\b/, 'PINID')
     .replace(/\bpinId\b/, 'PIN id')
-    .replace('INFOBIP_BASE_URL', '--base-url (or INFOBIP_BASE_URL)')
-    .replace('INFOBIP_API_KEY', '--api-key-file (or INFOBIP_API_KEY)');
-  return told.charAt(0).toUpperCase() + told.slice(1);
+    .replace('INFOBIP_BASE_URL', '--base-url (or INFOBIP_BASE_URL, or --env FILE)')
+    .replace('INFOBIP_API_KEY', '--api-key-file (or INFOBIP_API_KEY)')
+    .replace(/\bbaseUrl\b/, '--base-url (INFOBIP_BASE_URL)')
+    .replace('let setUp2fa make one', 'run "setup"');
 }
 
 /** A phone number in international form, as digits after a plus sign, or an e-mail address. */

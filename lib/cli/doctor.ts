@@ -9,7 +9,14 @@ import {
   usageError,
   wholeNumber,
 } from './command.js';
-import { connectionFlags, connectionHelp, readId, readSettings, withClient } from './connection.js';
+import {
+  connectionFlags,
+  connectionHelp,
+  inOurWords,
+  readId,
+  readSettings,
+  withClient,
+} from './connection.js';
 
 const help = `Usage: passport-sms-otp doctor [options]
 
@@ -107,7 +114,7 @@ function report(findings: readonly Finding[]): string {
     return `${paint('All is well.', 32)} Address, credentials, application and templates are as the site expects.\n`;
   }
   const told = findings.map(({ code, severity, message, mend }) => {
-    return `${paint(severity.padEnd(7), COLOURS[severity])}  ${code}\n         ${message}\n         ${mend}\n`;
+    return `${paint(severity.padEnd(7), COLOURS[severity])}  ${code}\n         ${inOurWords(message)}\n         ${inOurWords(mend)}\n`;
   });
   const counts = (['error', 'warning', 'info'] as const).flatMap((severity) => {
     const { length } = findings.filter((each) => each.severity === severity);

@@ -28,7 +28,7 @@ Has the service make a PIN and send it. TO is a phone number in international fo
   --no-lookup           send without looking the number up first, which costs (sms)
   --application-id ID   INFOBIP_APPLICATION_ID
   --message-id ID       the template; INFOBIP_VOICE_MESSAGE_ID or INFOBIP_EMAIL_MESSAGE_ID for these channels
-                        where it is set, else INFOBIP_MESSAGE_ID
+                        where it is set, else (but for email) INFOBIP_MESSAGE_ID
 ${connectionHelp}`;
 
 export async function send(args: readonly string[]): Promise<ExitStatus> {
@@ -52,11 +52,18 @@ export async function send(args: readonly string[]): Promise<ExitStatus> {
   const placeholders = readPlaceholders(flags.placeholder);
   if (flags['no-lookup'] && channel !== 'sms') throw usageError('--no-lookup is for sms.');
   const settings = readSettings(flags);
+  const to = readRecipient(given, channel === 'email');
+  const template = flags['message-id'] ?? templateOf(channel, settings);
+  if (channel === 'email' && template === undefined) {
+    throw usageError(
+      'No template for e-mail was given. Give --message-id or INFOBIP_EMAIL_MESSAGE_ID; "setup --email-template-id" makes one.',
+    );
+  }
   const request = {
     channel,
-    to: readRecipient(given, channel === 'email'),
+    to,
     applicationId: readId(settings, 'application-id', flags['application-id']),
-    messageId: readId(settings, 'message-id', flags['message-id'] ?? templateOf(channel, settings)),
+    messageId: readId(settings, 'message-id', template),
     ...(flags.from !== undefined && { from: flags.from }),
     ...(placeholders !== undefined && { placeholders }),
     ...(flags['no-lookup'] && { ncNeeded: false }),
@@ -108,7 +115,7 @@ ${connectionHelp}`;
 const REASONS = {
   wrong_pin: 'this is not the PIN',
   expired: "the PIN's time is over",
-  no_more_attempts: 'no attempts are left',
+  no_more_attempts: 'this PIN is used up: it was verified already, or tried too often',
   unknown: 'the service did not say why',
 } as const;
 
@@ -124,7 +131,8 @@ export async function verify(args: readonly string[]): Promise<ExitStatus> {
       print(`Verified${answer.msisdn === '' ? '' : `: ${answer.msisdn}`}.\n`);
     } else {
       const { reason, attemptsRemaining: left } = answer;
-      const attempts = left === undefined ? '' : ` ${left} ${left === 1 ? 'attempt' : 'attempts'} left.`;
+      const counts = left !== undefined && reason !== 'no_more_attempts';
+      const attempts = counts ? ` ${left} ${left === 1 ? 'attempt' : 'attempts'} left.` : '';
       print(`Not verified: ${REASONS[reason]}.${attempts}\n`);
     }
     return answer.verified ? 0 : 1;

@@ -48,6 +48,9 @@ ${connectionHelp}`;
 
 const PIN_TYPES = ['NUMERIC', 'ALPHA', 'HEX', 'ALPHANUMERIC'] as const;
 
+/** What the strategy takes: 20 bits or more. */
+const LEAST_LENGTHS = { NUMERIC: 6, ALPHA: 5, HEX: 5, ALPHANUMERIC: 4 } as const;
+
 const LANGUAGES = [
   ...(['en', 'es', 'ca', 'da', 'nl', 'fr', 'de', 'it', 'ja', 'ko', 'no', 'pl', 'ru', 'sv', 'fi'] as const),
   ...(['hr', 'sl', 'ro', 'pt_pt', 'pt_br', 'zh_cn', 'zh_tw'] as const),
@@ -140,11 +143,12 @@ function readPlan(flags: PlanFlags): SetUpPlan {
     ...(flags['pin-ttl'] !== undefined && { pinTimeToLive: ttl % 60 === 0 ? `${ttl / 60}m` : `${ttl}s` }),
     ...(flags.attempts !== undefined && { pinAttempts: wholeNumber('attempts', flags.attempts, 1, 10) }),
   };
+  const type = flags['pin-type'] === undefined ? undefined : oneOf('pin-type', flags['pin-type'], PIN_TYPES);
   const pin = {
     ...(flags['pin-length'] !== undefined && {
-      length: wholeNumber('pin-length', flags['pin-length'], 4, 8),
+      length: wholeNumber('pin-length', flags['pin-length'], LEAST_LENGTHS[type ?? 'NUMERIC'], 8),
     }),
-    ...(flags['pin-type'] !== undefined && { type: oneOf('pin-type', flags['pin-type'], PIN_TYPES) }),
+    ...(type !== undefined && { type }),
   };
   const voiceText = flags['voice-text'];
   const emailId = flags['email-template-id'];

@@ -251,10 +251,24 @@ function* ofApplication({ enabled, configuration }: Application, site: SiteExpec
     }
     const tighter = budgets.find((budget) => isTighter(limit, budget));
     if (tighter !== undefined) {
-      const { points, duration } = tighter;
-      yield finding(code, `${name} is ${has[name]}, the site needs ${points} in ${duration} s.`);
+      const needed = `${tighter.points}/${lengthOf(tighter.duration)}`;
+      const found = finding(code, `${name} is ${has[name]}, the site needs ${needed}.`);
+      yield code === 'check_limit_low'
+        ? found
+        : { ...found, mend: `Set ${name} to ${needed}, or lower the site's budget.` };
     }
   }
+}
+
+/** Seconds in Infobip's words: 86400 is `1d`. */
+function lengthOf(seconds: number): string {
+  const units = [
+    ['d', DAY],
+    ['h', HOUR],
+    ['m', 60],
+  ] as const;
+  const [unit, length] = units.find(([, each]) => seconds % each === 0) ?? ['s', 1];
+  return `${seconds / length}${unit}`;
 }
 
 /** Whether the limit refuses before the budget does. */

@@ -22,7 +22,7 @@ export type Infobip2faClientOptions = ClientSettings &
   Credentials & {
     /**
      * The address of your account, for instance `https://xxxxx.api.infobip.com`, with or without its scheme.
-     * Plain http is for loopback only.
+     * Plain http is for loopback only, and meant there when no scheme is given.
      */
     baseUrl: string;
   };
@@ -50,9 +50,11 @@ function envName(option: string): string {
   return `INFOBIP_${option.replace(/[A-Z]/g, '_$&').toUpperCase()}`;
 }
 
-/** An address without a scheme means https. */
+/** An address without a scheme means https, and plain http on this machine, where nothing else is to be had. */
 export function withScheme(baseUrl: string): string {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(baseUrl) ? baseUrl : `https://${baseUrl}`;
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(baseUrl)) return baseUrl;
+  const secure = `https://${baseUrl}`;
+  return URL.canParse(secure) && isLoopback(new URL(secure).hostname) ? `http://${baseUrl}` : secure;
 }
 
 /** Throws a TypeError that names `subject`, the option, what was wrong and what to do; never a value. */

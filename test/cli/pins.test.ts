@@ -162,15 +162,15 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
     ],
     [
       ['status', TO, '--base-url', 'not an address'],
-      `--base-url (or INFOBIP_BASE_URL) is missing or not an address. Give the address of your account, for instance ${address}.`,
+      `--base-url (or INFOBIP_BASE_URL, or --env FILE) is missing or not an address. Give the address of your account, for instance ${address}.`,
     ],
     [
       ['status', TO, '--base-url', 'http://api.infobip.com'],
-      `--base-url (or INFOBIP_BASE_URL) must be https; plain http is for loopback only. Give the address of your account, for instance ${address}.`,
+      `--base-url (or INFOBIP_BASE_URL, or --env FILE) must be https; plain http is for loopback only. Give the address of your account, for instance ${address}.`,
     ],
     [
       ['status', TO],
-      'No application-id was given. Give --application-id or INFOBIP_APPLICATION_ID; "setup" makes one.',
+      'No application-id was given. Give --application-id, INFOBIP_APPLICATION_ID, or --env with the file that holds it; "setup" makes one.',
       { INFOBIP_APPLICATION_ID: '' },
     ],
     [
@@ -181,6 +181,12 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
       ['status', TO, '--api-key-file', '/no/such/file'],
       '--api-key-file: /no/such/file cannot be read (ENOENT).',
     ],
+    [
+      ['send', 'ana@shop.example'],
+      'No template for e-mail was given. Give --message-id or INFOBIP_EMAIL_MESSAGE_ID; "setup --email-template-id" makes one.',
+    ],
+    [['setup', '--pin-length', '5'], '--pin-length is no whole number from 6 to 8.'],
+    [['setup', '--pin-length', '4', '--pin-type', 'HEX'], '--pin-length is no whole number from 5 to 8.'],
     [['setup', '--force'], '--force is for --write.'],
     [['setup', '--text', 'Hello'], '--text has no {{pin}} in it.'],
     [['doctor', '--pin-ttl', '10m'], '--pin-ttl is no whole number from 60 to 600.'],
@@ -203,10 +209,32 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
       error: { code: 'ERR_INFOBIP_UNAUTHORIZED', status: 401 },
     });
     expect(refused.stdout + refused.stderr).not.toMatch(/123456|wrong-key/);
+    const wrong = await runCommand(['send', TO, '--placeholder', 'pin=1', '--json'], { env });
+    const what = 'sendPin failed: the service answered 400 (BAD_REQUEST: Bad request).';
+    const violation = 'must not hold the key pin or a key with braces';
+    expect(wrong).toMatchObject({ status: 3, stderr: `${what} placeholders ${violation}.\n` });
+    expect(JSON.parse(wrong.stdout).error).toMatchObject({
+      violations: [{ property: 'placeholders', violation }],
+    });
     const nobody = { ...env, INFOBIP_BASE_URL: `http://127.0.0.1:${await findClosedPort()}` };
     const lost = await runCommand(['send', TO], { env: nobody });
     expect(lost).toMatchObject({ status: 3, stdout: '' });
-    expect(lost.stderr).toMatch(/^sendPin failed: no connection \(ECONNREFUSED\)\. .*\n$/);
+    expect(lost.stderr).toMatch(
+      /^sendPin failed: no connection \(ECONNREFUSED\)\. Check --base-url \(INFOBIP_BASE_URL\) .*\n$/,
+    );
+  });
+
+  it('say of a PIN that was verified already that it is used up', async () => {
+    const to = '+385911234577';
+    const sent = await runCommand(['send', to, '--json'], { env });
+    const { pinId } = JSON.parse(sent.stdout);
+    const pin = simulator.lastMessageTo(to)?.pin ?? '';
+    expect(await runCommand(['verify', pinId, pin], { env })).toMatchObject({ status: 0 });
+    expect(await runCommand(['verify', pinId, pin], { env })).toEqual({
+      status: 1,
+      stdout: 'Not verified: this PIN is used up: it was verified already, or tried too often.\n',
+      stderr: '',
+    });
   });
 
   it('tell how they are used, and bear a reader that has had enough', async () => {

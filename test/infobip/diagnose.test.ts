@@ -98,6 +98,29 @@ describe('diagnose2fa', () => {
     expect(await codes(site)).toEqual(findings);
   });
 
+  it('says which limit the site needs', async () => {
+    replies[''] = {
+      body: { ...APPLICATION, configuration: { ...CONFIGURATION, sendPinPerPhoneNumberLimit: '10/1d' } },
+    };
+    const mends = async (points: number, duration: number) =>
+      (await diagnose2fa(client, IDS, { sendsPerNumber: [{ points, duration }] }))
+        .filter(({ code }) => code === 'send_limit_low')
+        .map(({ message, mend }) => [message, mend]);
+    for (const [points, duration, needed] of [
+      [50, 86_400, '50/1d'],
+      [30, 7200, '30/2h'],
+      [20, 900, '20/15m'],
+      [11, 90, '11/90s'],
+    ] as const) {
+      expect(await mends(points, duration)).toEqual([
+        [
+          `sendPinPerPhoneNumberLimit is 10/1d, the site needs ${needed}.`,
+          `Set sendPinPerPhoneNumberLimit to ${needed}, or lower the site's budget.`,
+        ],
+      ]);
+    }
+  });
+
   it('takes Infobip\u2019s defaults for what an application does not say', async () => {
     replies[''] = { body: { applicationId: 'APP', name: 'Shop' } };
     expect(await codes()).toEqual([

@@ -163,6 +163,16 @@ describe('Infobip2faClient takes', () => {
     expect(sentenceFor({ baseUrl, ...KEY })).toBe('fine');
   });
 
+  it('an address on this machine without its scheme, and speaks plain http there', async () => {
+    const service = await startService({ body: [] });
+    for (const baseUrl of [`127.0.0.1:${service.port}`, `localhost:${service.port}/`]) {
+      const client = new Infobip2faClient({ baseUrl, ...KEY });
+      expect(await client.listApplications()).toEqual([]);
+      await client.close();
+    }
+    await service.close();
+  });
+
   it('options that are frozen, and does not change them', () => {
     expect(sentenceFor(Object.freeze({ ...HERE, ...KEY, timeoutMs: undefined }))).toBe('fine');
   });
