@@ -48,8 +48,6 @@ const sites = {
     ...['strategy', 'login', 'pin', 'phone', 'step-up', 'new-number', 'passwordless'].map(fence),
   ].join('\n'),
   everything: [
-    "import Database from 'libsql';",
-    "const database = new Database(':memory:');",
     without(thin, passwordRoute),
     without(fence('strategy'), "passport.use(new SmsOtpStrategy({ ...infobip, name: 'second-factor'"),
     fence('channels'),
@@ -61,21 +59,6 @@ const sites = {
   ].join('\n'),
 };
 
-const users = `
-const rows = new Map(Object.entries({
-  a: { username: 'alice', password: 'wonderland', phoneNumber: '+385911234567', email: 'alice@example.com' },
-  b: { username: 'bob', password: 'builder', phoneNumber: '+385912222222', email: 'bob@example.com' },
-  c: { username: 'carol', password: 'christmas' },
-  d: { username: 'dave', phoneNumber: '+385914444444' },
-}).map(([id, row]) => [id, { id, hasPassword: 'password' in row, ...row }]));
-const found = (test) => structuredClone([...rows.values()].find(test));
-export const users = {
-  find: async (id) => found((row) => row.id === id),
-  check: async (username, password) => found((row) => row.username === username && row.hasPassword && row.password === password),
-  findByPhoneNumber: async (phoneNumber) => found((row) => row.phoneNumber === phoneNumber),
-  setPhoneNumber: async (id, phoneNumber) => structuredClone(Object.assign(rows.get(id), { phoneNumber })),
-};
-`;
 const declarations = `
 declare global {
   namespace Express {
@@ -110,10 +93,10 @@ let emailMessageId: string;
 beforeAll(async () => {
   await mkdir(folder, { recursive: true });
   await Promise.all([
-    writeFile(file('users.js'), users),
-    writeFile(file('users.d.ts'), declarations),
+    writeFile(file('users.mjs'), fence('users')),
+    writeFile(file('users.d.mts'), declarations),
     writeFile(file('clock.js'), clock),
-    ...Object.entries(sites).map(([name, text]) => writeFile(file(`${name}.js`), text)),
+    ...Object.entries(sites).map(([name, text]) => writeFile(file(`${name}.mjs`), text)),
   ]);
   simulator = await startSimulator({ emailTemplates: { '1': 'Your PIN is {$pin}' } });
   const client = new Infobip2faClient({ baseUrl: simulator.url, apiKey: simulator.apiKey });
@@ -144,7 +127,7 @@ interface Visitor {
 async function run(name: keyof typeof sites): Promise<RunningSite> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const site: ChildProcess = spawn(process.execPath, ['--import', `./clock.js`, `${name}.js`], {
+  const site: ChildProcess = spawn(process.execPath, ['--import', `./clock.js`, `${name}.mjs`], {
     cwd: file('.'),
     env: {
       ...process.env,
@@ -234,7 +217,7 @@ describe('the guide to the second factor', () => {
   it('type-checks, and a misspelt option in it would not', async () => {
     const misspelt = sites.after.replace("challengeRedirect: '/login/pin'", "chalengeRedirect: '/login/pin'");
     expect(misspelt).not.toBe(sites.after);
-    await writeFile(file('misspelt.js'), misspelt);
+    await writeFile(file('misspelt.mjs'), misspelt);
     const compilerOptions = {
       allowJs: true,
       checkJs: true,
@@ -245,7 +228,7 @@ describe('the guide to the second factor', () => {
       types: ['node'],
       skipLibCheck: true,
     };
-    const files = [...Object.keys(sites).map((name) => `${name}.js`), 'misspelt.js'];
+    const files = [...Object.keys(sites).map((name) => `${name}.mjs`), 'misspelt.mjs'];
     await writeFile(file('tsconfig.json'), JSON.stringify({ compilerOptions, files }));
     const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root));
     const { stdout } = await promisify(execFile)(process.execPath, [tsc, '-p', file('.')], {
@@ -253,7 +236,7 @@ describe('the guide to the second factor', () => {
     }).catch((failed: { stdout: string }) => failed);
     const complaints = stdout.split('\n').filter((line) => line.includes('error TS'));
     expect(complaints).toHaveLength(1);
-    expect(complaints[0]).toMatch(/^misspelt\.js/);
+    expect(complaints[0]).toMatch(/^misspelt\.mjs/);
     expect(stdout).toContain("'chalengeRedirect' does not exist");
   }, 120_000);
 });

@@ -42,9 +42,9 @@ describe('the test in docs/testing.md', () => {
     await mkdir(folder, { recursive: true });
     await writeFile(new URL('login.test.js', folder), shown);
     await writeFile(new URL('vitest.config.js', folder), 'export default {};');
-    await writeFile(new URL('app.js', folder), site);
+    await writeFile(new URL('app.mjs', folder), site);
     expect(await run()).toMatchObject({ failed: 0, passed: 1 });
-    await writeFile(new URL('app.js', folder), site.replace("'/login/pin', own", "'/elsewhere', own"));
+    await writeFile(new URL('app.mjs', folder), site.replace("'/login/pin', own", "'/elsewhere', own"));
     expect(await run()).toMatchObject({ failed: 1, passed: 0 });
   }, 120_000);
 });
