@@ -131,7 +131,7 @@ function showPin(req: Request, res: Response, challenge: OpenChallenge | null, m
   show(req, res, mishap?.status ?? 200, 'pin', {
     open: challenge && {
       to: challenge.to,
-      validFor: duration(secondsUntil(challenge.expiresAt)),
+      validFor: duration(wholeMinutes(secondsUntil(challenge.expiresAt))),
       attemptsLeft: countOf(challenge.attemptsRemaining, 'attempt'),
     },
     pin: typed(req, 'pin'),
@@ -173,4 +173,9 @@ function typed(req: Request, field: string): string {
 
 function secondsUntil(date: Date): number {
   return Math.ceil((date.getTime() - Date.now()) / 1000);
+}
+
+/** What is promised is rounded down; seconds, for the last two minutes, stay as they are. */
+function wholeMinutes(seconds: number): number {
+  return seconds < 120 ? seconds : seconds - (seconds % 60);
 }

@@ -24,7 +24,7 @@ export const html = `<!doctype html>
     <p class="claim">Somebody has to get all those PINs.</p>
     <p>This phone does. Every text, call and mail that your site sends through the simulator lands here, whatever the
     number. Nothing leaves this machine.</p>
-    <p class="label" id="settings-label">Point your site here</p>
+    <p class="label" id="settings-label">Point your site here, with the other lines that the terminal shows</p>
     <pre class="settings" aria-labelledby="settings-label"><code>INFOBIP_BASE_URL=<span id="base-url"></span></code></pre>
   </section>
   <section class="phone" aria-label="Phone">
@@ -280,7 +280,7 @@ export const js = `'use strict';
       return node;
     };
     const focused = [...filter.children].indexOf(document.activeElement);
-    filter.replaceChildren(choice(null, 'All'), ...[...recipients.keys()].map((to) => choice(to, asNumber(to))));
+    filter.replaceChildren(choice(null, 'All'), ...[...recipients.keys()].reverse().map((to) => choice(to, asNumber(to))));
     if (focused >= 0) filter.children[focused]?.focus();
   }
 

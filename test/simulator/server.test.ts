@@ -898,7 +898,9 @@ describe('the control addresses', () => {
       'evil.example',
       '127.0.0.1.evil.example',
       'localhost.evil.example',
-      '127.0.0.2',
+      '128.0.0.1',
+      '1127.0.0.1',
+      '127.0.0.1.2',
       'localhost:x',
       '[::2]:1',
     ]) {
@@ -916,7 +918,7 @@ describe('the control addresses', () => {
       expect(reset.status).toBe(403);
     }
     expect(simulator.messages).toHaveLength(1);
-    for (const Host of ['localhost', 'LOCALHOST:80', '127.0.0.1:1', '[::1]:65535']) {
+    for (const Host of ['localhost', 'LOCALHOST:80', '127.0.0.1:1', '127.0.0.2:80', '[::1]:65535']) {
       expect((await send(simulator.url, { method: 'GET', path: '/', headers: { Host } })).status).toBe(200);
     }
   });
