@@ -3,59 +3,56 @@
  * given stand-ins for credentials and bodies, and what they stand for is put in on the way to the socket.
  */
 
+/** The requests of one transport that are under way. */
+export interface Seals {
+  seal(headers: Record<string, string>, body: string | undefined): Sealed;
+  /** From now on what undici writes to this socket goes out in full. */
+  openAt(socket: Socket): void;
+}
+
+interface Socket {
+  write(written: unknown, encoding?: unknown, done?: unknown): boolean;
+}
+
 /** What undici is given of one request. */
 export interface Sealed {
-  headers: Record<string, string>;
-  body: Buffer | null;
+  readonly headers: Record<string, string>;
+  readonly body: Buffer | null;
   /** The service has answered: by now the stand-ins must have been replaced. */
   answered(): void;
   /** The request is over. */
   forget(): void;
 }
 
-/** The requests of one transport that are under way. */
-export interface Seals {
-  seal(headers: Record<string, string>, body: string | undefined): Sealed;
-  /** From now on what undici writes to this socket goes out in full. */
-  openAt(socket: { write(...written: unknown[]): boolean }): void;
-}
-
-interface Request {
-  authorization: string | undefined;
-  body: Buffer | null;
-  isOpen: boolean;
-}
-
-const STAND_IN = /\r\nauthorization: sealed (\d+)\r\n/;
+const STAND_IN = 'authorization: sealed ';
 
 export function createSeals(): Seals {
-  const byNumber = new Map<string, Request>();
-  const byBody = new WeakMap<object, Request>();
+  // By the line in the head of the request, and by the body: as undici writes them.
+  const lines = new Map<string, string>();
+  const bodies = new Map<unknown, Buffer>();
   let count = 0;
   let isReplacing = true;
 
   function seal(headers: Record<string, string>, body: string | undefined): Sealed {
     const { authorization } = headers;
-    const request: Request = {
-      authorization,
-      body: body === undefined ? null : Buffer.from(body),
-      isOpen: false,
-    };
+    const real = body === undefined ? null : Buffer.from(body);
     if (!isReplacing) {
-      return { headers, body: request.body, answered() {}, forget() {} };
+      return { headers, body: real, answered() {}, forget() {} };
     }
     count += 1;
-    const number = String(count);
-    byNumber.set(number, request);
-    const standIn = request.body && Buffer.alloc(request.body.length, '*');
-    if (standIn !== null) {
-      byBody.set(standIn, request);
+    const line = `${STAND_IN}${count}`;
+    if (authorization !== undefined) {
+      lines.set(line, `authorization: ${authorization}`);
+    }
+    const standIn = real && Buffer.from('*'.repeat(real.length));
+    if (real !== null) {
+      bodies.set(standIn, real);
     }
     return {
-      headers: authorization === undefined ? headers : { ...headers, authorization: `sealed ${number}` },
+      headers: authorization === undefined ? headers : { ...headers, authorization: `sealed ${count}` },
       body: standIn,
       answered() {
-        if (isReplacing && !request.isOpen) {
+        if (isReplacing && (lines.has(line) || bodies.has(standIn))) {
           // Another version of undici writes in another way. The service has refused a stand-in, and logins matter more.
           isReplacing = false;
           process.emitWarning(
@@ -64,35 +61,36 @@ export function createSeals(): Seals {
           );
         }
       },
-      forget: () => byNumber.delete(number),
+      forget() {
+        lines.delete(line);
+        bodies.delete(standIn);
+      },
     };
   }
 
-  /** `written`, with what stand-ins in it stand for. */
+  /** `written`, with what a stand-in in it stands for. */
   function open(written: unknown): unknown {
-    if (typeof written === 'string') {
-      return written.replace(STAND_IN, (line, number: string) => {
-        const request = byNumber.get(number);
-        if (request === undefined) {
-          return line;
-        }
-        request.isOpen = true;
-        return `\r\nauthorization: ${request.authorization}\r\n`;
-      });
+    if (typeof written !== 'string') {
+      const real = bodies.get(written);
+      bodies.delete(written);
+      return real ?? written;
     }
-    const request = typeof written === 'object' && written !== null ? byBody.get(written) : undefined;
-    if (request === undefined) {
+    const start = written.indexOf(STAND_IN);
+    if (start < 0) {
       return written;
     }
-    request.isOpen = true;
-    return request.body;
+    const end = written.indexOf('\r\n', start);
+    const line = written.slice(start, end);
+    const real = lines.get(line);
+    lines.delete(line);
+    return real === undefined ? written : written.slice(0, start) + real + written.slice(end);
   }
 
   return {
     seal,
     openAt(socket) {
       const { write } = socket;
-      socket.write = (written, ...others) => Reflect.apply(write, socket, [open(written), ...others]);
+      socket.write = (written, encoding, done) => write.call(socket, open(written), encoding, done);
     },
   };
 }
