@@ -30,6 +30,16 @@ const issue = (host: Host, headers: Record<string, string> = {}) => {
   return { browser, answer: browser.post('/login', { phone: PHONE }, headers) };
 };
 
+/** As a stranger: two PINs, and five wrong ones for each. */
+async function guessTenTimes(host: Host): Promise<void> {
+  for (let round = 0; round < 2; round += 1) {
+    const { browser, answer } = issue(host);
+    await answer;
+    for (let attempt = 0; attempt < 5; attempt += 1) await browser.check('000000');
+    later(31_000);
+  }
+}
+
 describe('a stranger who knows the number', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['Date'], now: NOON });
@@ -70,12 +80,7 @@ describe('a stranger who knows the number', () => {
 
   it('who typed too many wrong PINs has not used up those of a known browser', async () => {
     const { host } = site();
-    for (let round = 0; round < 2; round += 1) {
-      const { browser, answer } = issue(host);
-      await answer;
-      for (let attempt = 0; attempt < 5; attempt += 1) await browser.check('000000');
-      later(31_000);
-    }
+    await guessTenTimes(host);
     expect((await issue(host).answer).body.outcome.budget).toBe('failuresPerNumber');
     const owner = issue(host, OWNER);
     expect((await owner.answer).status).toBe(202);
@@ -84,12 +89,7 @@ describe('a stranger who knows the number', () => {
 
   it('who typed too many wrong PINs is forgotten once the owner has logged in where the host knows the browser', async () => {
     const { host } = site();
-    for (let round = 0; round < 2; round += 1) {
-      const { browser, answer } = issue(host);
-      await answer;
-      for (let attempt = 0; attempt < 5; attempt += 1) await browser.check('000000');
-      later(31_000);
-    }
+    await guessTenTimes(host);
     expect((await issue(host).answer).body.outcome.budget).toBe('failuresPerNumber');
     const owner = issue(host, OWNER);
     await owner.answer;
