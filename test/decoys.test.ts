@@ -433,7 +433,7 @@ describe('the time of a decoy', () => {
     await calls(20, 48);
     await calls(400, 16);
     const waits = await Promise.all(Array.from({ length: 200 }, () => took(() => pace.decoy('send'))));
-    expect(new Set(waits.map((wait) => wait.toFixed(2))).size).toBeGreaterThan(150);
+    expect(new Set(waits.map((wait) => wait.toFixed(2))).size).toBeGreaterThan(100);
     const slow = waits.filter((wait) => wait > 250).length;
     // 16 of 64 calls, and in six of ten draws.
     expect(slow).toBeGreaterThan(90);
