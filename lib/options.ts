@@ -400,7 +400,7 @@ export function checkKnown(
 /** The name that was probably meant, where it is not that name already. */
 export function misspelt(key: string, known: readonly string[]): string | undefined {
   const closest = known.includes(key) ? undefined : closestTo(key, known);
-  return closest && closest.distance <= 2 ? closest.name : undefined;
+  return closest && closest.distance <= Math.min(2, key.length / 3) ? closest.name : undefined;
 }
 
 function closestTo(key: string, known: readonly string[]): { name: string; distance: number } | undefined {

@@ -106,7 +106,7 @@ describe('asking for a PIN', () => {
 
   it("leaves a route's other options to Passport and to the host", async () => {
     const { browser } = createHost(fakeClient(), {
-      authenticate: { session: true, tenant: 'a', prompt: 'x' },
+      authenticate: { session: true, tenant: 'a', state: 'x', base: '/' },
     });
     expect((await browser().issue()).status).toBe(202);
   });
