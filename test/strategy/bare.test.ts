@@ -65,6 +65,25 @@ describe('visitors without a session of the framework', () => {
   });
 });
 
+describe('a session that was ended while the request was under way', () => {
+  it('is taken off a request whose framework makes no new one', async () => {
+    const session = { passport: { user: 'u1' }, save: (done: () => void) => done(), regenerate() {} };
+    const sessionStore = { get: (_id: string, done: (error: null, found: null) => void) => done(null, null) };
+    const strategy = strategyWith();
+    const headers = { cookie: 'connect.sid=s%3AS1.signature' };
+    const req = { session, sessionStore, sessionID: 'S1', headers, body: { phone: PHONE } };
+    let seen: unknown;
+    const end = new Promise<End>((resolve) => {
+      const fail = (...args: unknown[]) => resolve(['fail', ...args]);
+      const mounted = Object.assign(Object.create(strategy), { fail, error: fail, redirect: fail });
+      seen = { method: 'POST', ip: '192.0.2.1', ...req };
+      mounted.authenticate(seen, { phase: 'issue' });
+    });
+    expect(await end).toMatchObject(['fail', { code: 'no_challenge' }, 401]);
+    expect(seen).toHaveProperty('session', null);
+  });
+});
+
 describe('a failure of the host that is no Error', () => {
   it('ends in one that says so', async () => {
     const strategy = strategyWith({ beforeSend: () => Promise.reject('no') });
@@ -157,7 +176,7 @@ describe('a request that is refused', () => {
   });
 });
 
-describe('an empty field for the channel', () => {
+describe('an empty field for the channel, or none', () => {
   it('leaves the choice to the route', async () => {
     const client = fakeClient();
     const strategy: LooseOptions = { channels: ['sms', 'voice'], budgets: { sendsPerNumber: null } };
@@ -165,8 +184,9 @@ describe('an empty field for the channel', () => {
     const browser = host.browser();
     await browser.issue();
     expect((await browser.resend({ channel: '' })).body.outcome).toMatchObject({ channel: 'voice' });
+    expect((await browser.resend({})).body.outcome).toMatchObject({ channel: 'voice' });
     expect((await browser.resend({ channel: 'sms' })).body.outcome).toMatchObject({ channel: 'sms' });
-    expect(client.resends.map(({ request }) => request?.channel)).toEqual(['voice', 'sms']);
+    expect(client.resends.map(({ request }) => request?.channel)).toEqual(['voice', 'voice', 'sms']);
   });
 });
 

@@ -41,6 +41,16 @@ describe('an issue', () => {
     expect(client.sends).toHaveLength(1);
   });
 
+  it('does not bring back a challenge that has ended since, however many asked for it', async () => {
+    const { client, browser } = visit({ strategy: { attempts: 1 } });
+    await browser.issue();
+    expect((await browser.issue()).body.outcome.alreadySent).toBe(true);
+    expect((await browser.check('000000')).body.outcome.code).toBe('attempts_exhausted');
+    expect((await browser.issue()).body.outcome).toMatchObject({ code: 'too_many_requests' });
+    expect((await browser.get('/challenge')).body).toBeNull();
+    expect(client.sends).toHaveLength(1);
+  });
+
   it('for the number of the open challenge shows its page when another browser has taken the cooldown', async () => {
     const { client, browser, host } = visit();
     await browser.issue();
