@@ -544,6 +544,7 @@ describe('a check', () => {
       attemptsUsed: 5,
     });
     expect(await counters.takeCheck(payer(), { id: 'D', attemptsUsed: 5 })).toEqual({ granted: 'exhausted' });
+    expect(await counters.takeCheck(payer(), { id: 'E', attemptsUsed: 1 })).toMatchObject({ attemptsUsed: 2 });
   });
 
   it('is over its attempts where a limiter refuses, whatever count it gives', async () => {
