@@ -544,7 +544,9 @@ describe('a check', () => {
       attemptsUsed: 5,
     });
     expect(await counters.takeCheck(payer(), { id: 'D', attemptsUsed: 5 })).toEqual({ granted: 'exhausted' });
-    expect(await counters.takeCheck(payer(), { id: 'E', attemptsUsed: 1 })).toMatchObject({ attemptsUsed: 2 });
+    expect(await counters.takeCheck(payer(), { id: 'E', attemptsUsed: 1 })).toMatchObject({
+      attemptsUsed: 2,
+    });
   });
 
   it('is over its attempts where a limiter refuses, whatever count it gives', async () => {
@@ -735,6 +737,22 @@ describe('a login', () => {
     expect(store.count('uncompletedPerClient:3600')).toBe(0);
     expect(store.count('sendsPerNumber:3600')).toBe(1);
     expect(store.keys('countryCompletions:7200')).toEqual([`HR:${START / (HOUR * 1000)}`]);
+  });
+
+  it('in a known browser forgets the failures of strangers, too, and elsewhere only its own', async () => {
+    const { store, counters } = setUp();
+    const known = payer({ known: true });
+    const fail = async () => {
+      await counters.takeCheck(payer(), { id: 'C', attemptsUsed: 0 });
+      await counters.takeCheck(known, { id: 'D', attemptsUsed: 0 });
+    };
+    await fail();
+    expect(store.keys('failuresPerNumber:900')).toEqual([NUMBER, `known:${NUMBER}`]);
+    await counters.complete(known, [], { sentAt: START });
+    expect(store.keys('failuresPerNumber:900')).toEqual([]);
+    await fail();
+    await counters.complete(payer(), [], { sentAt: START });
+    expect(store.keys('failuresPerNumber:900')).toEqual([`known:${NUMBER}`]);
   });
 
   it('without a credit gives the client nothing', async () => {

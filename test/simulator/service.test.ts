@@ -599,6 +599,11 @@ describe('a send', () => {
     expect(send()).toMatchObject({ smsStatus: 'MESSAGE_NOT_SENT' });
     expect(send(phone, {}, 'voice')).toMatchObject({ callStatus: 'PENDING_ACCEPTED' });
     expect(sent.map(({ channel }) => channel)).toEqual(['voice']);
+    behave({ ncStatus: 'NC_DESTINATION_REACHABLE' });
+    const { pinId } = send();
+    behave({ ncStatus: 'NC_DESTINATION_NOT_REACHABLE' });
+    expect(resend(pinId, undefined, 'voice')).toMatchObject({ callStatus: 'PENDING_ACCEPTED' });
+    expect(sent.map(({ channel }) => channel)).toEqual(['voice', 'sms', 'voice']);
   });
 
   it('has the sender of the service where neither it nor the template names one', () => {
