@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { SmsOtpStrategy, type SmsOtpStrategyOptions, type Verify } from 'passport-sms-otp';
 import { Infobip2faClient } from 'passport-sms-otp/infobip';
 import { describe, expect, it } from 'vitest';
+import { misspelt } from '../lib/options.js';
 import { expectNoUnhandledRejection } from './support/calm.js';
 import { createHost, fakeClient, PHONE } from './support/host.js';
 
@@ -98,6 +99,18 @@ const MISSPELT: Case[] = [
     { countries: ['UK'] },
     'the option `countries` holds "UK", which is no country code of ISO 3166-1 alpha-2. Did you mean \'GB\'?',
   ],
+  ...(
+    [
+      ['USA', 'US'],
+      ['el', 'GR'],
+      ['EN', 'GB'],
+    ] as const
+  ).map(
+    ([said, meant]): Case => [
+      { countries: [said] },
+      `the option \`countries\` holds "${said}", which is no country code of ISO 3166-1 alpha-2. Did you mean '${meant}'?`,
+    ],
+  ),
   [{ channels: ['SMS'] }, 'the option `channels` holds "SMS", which is none of sms, voice, email.'],
   [
     { blockedNumberTypes: ['PREMIUM'] },
@@ -469,5 +482,24 @@ describe('a strategy that counts in memory', () => {
   it('does not warn elsewhere, nor with a limiter', async () => {
     expect(await warnings('development', 'memory')).toBe('');
     expect(await warnings('production', 'shared')).toBe('');
+  });
+});
+
+describe('a name that is not known', () => {
+  const known = ['phase', 'challengeRedirect', 'channel'];
+
+  it.each([
+    ['challengeRedirekt', 'challengeRedirect'],
+    ['ChallengeRedirect', 'challengeRedirect'],
+    ['chanel', 'channel'],
+    ['phaze', 'phase'],
+    // Two letters are too many for a short word, and three for any.
+    ['fase', undefined],
+    ['challngeRedirekts', undefined],
+    ['base', undefined],
+    ['session', undefined],
+    ['channel', undefined],
+  ])('%s was probably meant to be %s', (key, meant) => {
+    expect(misspelt(key, known)).toBe(meant);
   });
 });

@@ -126,6 +126,18 @@ describe('asking for a PIN', () => {
     warn.mockRestore();
   });
 
+  it('says nothing of an empty form where the number is not in it', async () => {
+    const { browser, events } = createHost(fakeClient(), {
+      parsers: [(_req, _res, next) => next()],
+      strategy: { recipient: () => null },
+    });
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    expect((await browser().issue()).body.outcome.code).toBe('recipient_missing');
+    expect(warn).not.toHaveBeenCalled();
+    expect(events).toEqual([]);
+    warn.mockRestore();
+  });
+
   it('reports a failure route without challengeRedirect as a misconfiguration, and sends nothing', async () => {
     for (const option of ['failureRedirect', 'failWithError']) {
       const { client, host } = plainHost({
