@@ -1,15 +1,20 @@
 /** The open challenge, where it is kept, and what a page may know of it. */
 
 import { randomBytes } from 'node:crypto';
-import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
+import { fromStore, type SessionEnd, SessionEnded, SmsOtpError } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
-import { isNewSession, property, type RequestLike, signedInAs } from './request.js';
+import { isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
   /** 128 random bits, the same through all resends. Counters are keyed by it. */
   id: string;
+  /**
+   * What it is good for. Two strategies that were given one name by mistake share a place in the session: a number that
+   * was typed by a stranger must not pass for a second factor.
+   */
+  kind: ChallengeKind;
   /** The service's handle of the PIN; empty for a decoy. */
   pinId: string;
   /** Where the last PIN went. */
@@ -46,6 +51,9 @@ export interface Challenge {
   /** The number is a test number: by SMS and voice nothing is sent to it. */
   test?: true;
 }
+
+/** Who the PIN is for: a stranger who typed a number, a user who typed one, or a recipient of the host's; `+` who is signed in. */
+export type ChallengeKind = `${'typed' | 'new' | 'known'}${'' | '+'}`;
 
 /** A counted point that can be given back: the key, and for each limit of the budget the end of its window. */
 export interface Credit {
@@ -163,22 +171,24 @@ export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number)
 }
 
 async function requireLiving(req: RequestLike): Promise<void> {
-  if (await isEnded(req)) throw new SessionEnded('The session was ended while the request was under way');
+  const end = await endOf(req);
+  if (end !== undefined) throw new SessionEnded(end);
 }
 
 // The store is asked and not the session's own `reload`, which would throw away what the host has written in this
 // request. A session that is new to the browser is not there before its first save.
-async function isEnded(req: RequestLike): Promise<boolean> {
+async function endOf(req: RequestLike): Promise<SessionEnd | undefined> {
   const store = property(req, 'sessionStore');
   const get = property(store, 'get');
-  if (typeof get !== 'function' || isNewSession(req)) return false;
+  if (typeof get !== 'function' || isNewSession(req)) return undefined;
   return new Promise((resolve, reject) => {
     Reflect.apply(get, store, [
       property(req, 'sessionID'),
       (error: unknown, stored: unknown) => {
         // A store of files says it so (as express-session knows it).
         if (error && property(error, 'code') !== 'ENOENT') reject(error);
-        else resolve(!stored);
+        else if (!stored) resolve('gone');
+        else resolve(storedUser(req, stored) === signedInAs(req) ? undefined : 'changed');
       },
     ]);
   });
@@ -214,12 +224,19 @@ export interface Challenges {
   ensureWritable(req: RequestLike): Promise<void>;
   /** Stops a request whose session was ended while it was under way. */
   requireLiving(req: RequestLike): Promise<void>;
-  /** Reads the session again, for what another request has put there in the meantime. */
+  /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
+  /** Reads the session again, wherever challenges are kept. */
+  reread(req: RequestLike): Promise<void>;
 }
 
-/** Binds a store to a strategy's name and to a deadline in milliseconds. */
-export function createChallenges(store: ChallengeStore, name: string, timeoutMs: number): Challenges {
+/** Binds a store to a strategy's name, to the kind of its challenges (any where none is given), and to a deadline in milliseconds. */
+export function createChallenges(
+  store: ChallengeStore,
+  name: string,
+  timeoutMs: number,
+  kind?: ChallengeKind,
+): Challenges {
   const isSession = store === sessionChallenges;
   return {
     requireReady(req) {
@@ -228,7 +245,8 @@ export function createChallenges(store: ChallengeStore, name: string, timeoutMs:
     async get(req) {
       // The session was read before the request came here: no deadline, and no timer for it.
       const stored = isSession ? store.get(req, name) : fromStore(store.get(req, name), timeoutMs);
-      return readChallenge(await stored);
+      const challenge = readChallenge(await stored);
+      return kind === undefined || challenge?.kind === kind ? challenge : undefined;
     },
     set: (req, challenge) => inTime(req, store.set(req, name, challenge)),
     remove: (req) => inTime(req, store.remove(req, name)),
@@ -243,14 +261,19 @@ export function createChallenges(store: ChallengeStore, name: string, timeoutMs:
     },
     requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
     async refresh(req) {
-      const session = isSession ? requireServerSession(req) : undefined;
-      const reload = session?.reload;
-      if (session === undefined || typeof reload !== 'function') return;
+      if (!isSession) return;
+      requireServerSession(req);
+      await this.reread(req);
+    },
+    async reread(req) {
+      const { session } = req;
+      const reload = property(session, 'reload');
+      if (typeof reload !== 'function') return;
       // A session that was never saved cannot be read again, and then there is no challenge in it either.
       const reloaded = settle((callback) => Reflect.apply(reload, session, [callback])).catch(
         () => undefined,
       );
-      await inTime(req, reloaded);
+      await fromSession(req, reloaded, timeoutMs);
     },
   };
 
@@ -265,7 +288,7 @@ function readChallenge(stored: unknown): Challenge | undefined {
 }
 
 function isChallenge(stored: unknown): stored is Challenge {
-  const texts = ['id', 'pinId', 'channel'];
+  const texts = ['id', 'kind', 'pinId', 'channel'];
   const numbers = ['begunAt', 'sentAt', 'expiresAt', 'cooldownUntil', 'resendAt', 'attempts', 'attemptsUsed'];
   return (
     texts.every((name) => typeof ownEntry(stored, name) === 'string') &&

@@ -82,6 +82,7 @@ export function createDelivery(parts: Parts): Delivery {
     const signedIn = signedInAs(turn.req);
     return keep(turn, {
       id: newChallengeId(),
+      kind: settings.kind,
       pinId: sent.pinId,
       channel,
       ...recipientOf(target),

@@ -32,8 +32,18 @@ export class SmsOtpError extends Error {
   }
 }
 
+/** What became of a session: it is not there any more, or it is somebody else's. */
+export type SessionEnd = 'gone' | 'changed';
+
 /** The session that the browser came with was ended (a sign-out in another tab) while a request was under way. */
-export class SessionEnded extends Error {}
+export class SessionEnded extends Error {
+  readonly end: SessionEnd;
+
+  constructor(end: SessionEnd) {
+    super('The session was ended while the request was under way');
+    this.end = end;
+  }
+}
 
 /** The `code` of an error, where it is a string. */
 export function codeOf(error: unknown): string | undefined {

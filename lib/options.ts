@@ -12,7 +12,7 @@ import {
   LONGEST_DURATION,
   memoryLimiter,
 } from './budgets.js';
-import { type ChallengeStore, registerStore, sessionChallenges } from './challenge.js';
+import { type ChallengeKind, type ChallengeStore, registerStore, sessionChallenges } from './challenge.js';
 import { settled } from './errors.js';
 import type { SmsOtpEvent } from './events.js';
 import { type CountryCode, isCountryCode, type NumberType } from './numbering.js';
@@ -199,6 +199,7 @@ export interface Settings {
   recipient: ((req: RequestLike) => Awaitable<Recipient | null>) | undefined;
   subject: ((req: RequestLike) => Awaitable<string | null>) | undefined;
   signedIn: boolean;
+  kind: ChallengeKind;
   channels: readonly Channel[];
   phoneField: string;
   pinField: string;
@@ -355,6 +356,7 @@ export function parseOptions<Req extends RequestLike>(options: SmsOtpStrategyOpt
     recipient,
     subject,
     signedIn,
+    kind: `${recipient ? 'known' : subject ? 'new' : 'typed'}${signedIn ? '+' : ''}`,
     channels,
     ...parseFields(given),
     placeholders: fn(given, 'placeholders'),

@@ -53,7 +53,7 @@ export function createParts(settings: Settings): Parts {
   return {
     settings,
     counters,
-    challenges: createChallenges(settings.challenges, name, settings.storeTimeoutMs),
+    challenges: createChallenges(settings.challenges, name, settings.storeTimeoutMs, settings.kind),
     recipients: createRecipients(settings),
     pace: createPace(
       settings.canReceivePin !== undefined,

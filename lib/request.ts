@@ -82,16 +82,24 @@ export function header(req: RequestLike, name: string): string | undefined {
  * that only this request knows (a password checked with `session: false`) is not signed in.
  */
 export function signedInAs(req: RequestLike): string | undefined {
+  return storedUser(req, req.session);
+}
+
+/** The same of a session that was read from its store. */
+export function storedUser(req: RequestLike, session: unknown): string | undefined {
   const key = property(property(req, '_sessionManager'), '_key');
-  const stored = property(property(req.session, typeof key === 'string' ? key : 'passport'), 'user');
+  const stored = property(property(session, typeof key === 'string' ? key : 'passport'), 'user');
   return stored === undefined || stored === null ? undefined : JSON.stringify(stored);
 }
 
 /** Whether the session was made in this request: the browser did not come with its id. */
 export function isNewSession(req: RequestLike): boolean {
   const id = property(req, 'sessionID');
-  const cookies = header(req, 'cookie')?.split(';') ?? [];
-  return typeof id !== 'string' || !cookies.some((cookie) => decoded(cookie).includes(id));
+  if (typeof id !== 'string') return true;
+  const cookies = (header(req, 'cookie')?.split(';') ?? []).map(decoded);
+  // What cookie-parser has read, which express-session takes too: there a value may be spelled as JSON.
+  const parsed = ['cookies', 'signedCookies'].flatMap((name) => Object.values(Object(property(req, name))));
+  return ![...cookies, ...parsed].some((cookie) => typeof cookie === 'string' && cookie.includes(id));
 }
 
 // As those who read cookies do it: a value may be spelled in many ways.

@@ -158,6 +158,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return action;
     } catch (thrown) {
       if (!(thrown instanceof SessionEnded)) throw thrown;
+      if (thrown.end === 'changed') {
+        // Another request has let somebody else in, or out: what this one has read of the session is not written back.
+        await challenges.reread(turn.req);
+        return outcome(turn, 'no_challenge', {});
+      }
       // Whoever signed out stays out. The request goes on with a session of nobody's, as the next one will.
       const store = property(turn.req, 'sessionStore');
       const generate = property(store, 'generate');

@@ -1,7 +1,8 @@
 // Builds dist/ from nothing, as it is packed: what a deleted source has left behind must not ship.
 //
 // The JavaScript is bundled, one file per entry and one per shared part, because a file costs more to find than to
-// read, and small, because the TypeScript is there to be read; functions and classes keep their names for stack traces.
+// read, and small, because the TypeScript is there to be read. Classes keep their names, and functions theirs for stack
+// traces, but for the simulator and the command line, which run on nobody's site.
 // The declarations are cut down to what the entries lead to, with a map to each source that ships.
 
 import { execFileSync } from 'node:child_process';
@@ -45,16 +46,22 @@ const phonePage = {
   },
 };
 
-// A line for each statement and each member: Node shows the line that threw, and it must not be the whole file.
-const lines = {
-  name: 'lines',
+const small = {
+  name: 'small',
   generateBundle(_options, bundle) {
     for (const chunk of Object.values(bundle)) {
-      if (chunk.type === 'chunk') chunk.code = inLines(chunk.code);
+      if (chunk.type !== 'chunk') continue;
+      const isOfSites = Object.keys(chunk.modules).some(
+        (id) => !/[/\\]lib[/\\](?:simulator|cli)[/\\]/u.test(id),
+      );
+      const mangle = { toplevel: true, keepNames: { function: isOfSites, class: true } };
+      const { code } = minifySync(chunk.fileName, chunk.code, { module: true, compress: true, mangle });
+      chunk.code = inLines(code);
     }
   },
 };
 
+// A line for each statement and each member: Node shows the line that threw, and it must not be the whole file.
 function inLines(code) {
   const starts = [];
   const visit = (node) => {
@@ -82,7 +89,7 @@ const bundle = await rolldown({
   input: Object.fromEntries(names.map((name) => [name, `lib/${name}.ts`])),
   platform: 'node',
   external: /^[^./]/u,
-  plugins: [phonePage, lines],
+  plugins: [phonePage, small],
 });
 await bundle.write({
   dir: 'dist',
@@ -90,6 +97,5 @@ await bundle.write({
   entryFileNames: '[name].js',
   chunkFileNames: 'shared/[name].js',
   comments: false,
-  minify: { compress: true, mangle: { keepNames: { function: true, class: true } } },
 });
 await bundle.close();

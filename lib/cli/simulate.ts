@@ -11,7 +11,8 @@ Runs a stand-in for Infobip's 2FA service on this machine, with a phone in the b
   --json           print one line of JSON instead of text
   --help           show this
 
-The phone answers only on this machine, under localhost, 127.0.0.1 or [::1].
+The phone answers under localhost, 127.0.0.1 or [::1] only, so that no web page can read it. On another --host, whoever
+reaches the port can: a client may say any name.
 `;
 
 /** Runs the simulator until the process is told to end (SIGINT, SIGTERM). */
@@ -34,6 +35,11 @@ export async function simulate(args: readonly string[]): Promise<ExitStatus> {
   });
   const simulator = await start(wholeNumber('port', flags.port, 0, 65_535), flags.host, apiKey);
   process.stdout.write(flags.json ? asJson(simulator) : asText(simulator, flags.host));
+  if (!/^(localhost|127\.|::1$)/.test(flags.host)) {
+    process.stderr.write(
+      `Whoever reaches this port from elsewhere can read all PINs: keep it to a network of your own.\n`,
+    );
+  }
   await ended;
   await simulator.close();
   return 0;

@@ -1,10 +1,20 @@
 /** A sign-out while a request of the same session is still under way: whoever signed out stays out. */
 
+import type { RequestHandler } from 'express';
 import { requireSmsOtp } from 'passport-sms-otp';
 import request from 'supertest';
 import { expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
-import { createHost, type FakeClient, fakeClient, type Host, PHONE, PIN, serve } from '../support/host.js';
+import {
+  createHost,
+  type FakeClient,
+  fakeClient,
+  type Host,
+  OTHER_PHONE,
+  PHONE,
+  PIN,
+  serve,
+} from '../support/host.js';
 
 expectNoUnhandledRejection();
 
@@ -34,6 +44,7 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
   const told = { failureRedirect: '/login', failureMessage: true, challengeRedirect: '/login/pin' };
   const host: Host = createHost(slow, {
     session,
+    before: [readCookies],
     strategy: {
       signedIn: true,
       recipient: ({ user }) => (user ? { phoneNumber: PHONE, subject: 'u1' } : null),
@@ -51,6 +62,10 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
       app.post('/password', (req, res, next) => {
         const user = host.users.get('u1') as Express.User;
         req.logIn(user, (error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/switch', (req, res, next) => {
+        Object.assign(Reflect.get(req.session, 'passport'), { user: 'u2' });
+        req.session.save((error) => (error ? next(error) : res.end()));
       });
       app.post('/logout', (req, res, next) => {
         req.logOut((error: unknown) => (error ? next(error) : res.end()));
@@ -73,6 +88,7 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
     },
   });
   host.users.set('u1', { id: 'u1', phoneNumber: PHONE });
+  host.users.set('u2', { id: 'u2', phoneNumber: OTHER_PHONE });
   const at = await serve(host);
   const { headers } = await request(at).post('/password');
   const plain = String(headers['set-cookie']).split(';')[0] ?? '';
@@ -89,8 +105,13 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
     refuseUsers: () => {
       refusesUsers = true;
     },
-    /** Sends a request, and signs the session out while that waits for the service or the host. */
-    async overtaken(path: string, form: object, by: 'service' | 'host' | 'verify' = 'service') {
+    /** Sends a request, and signs the session out (or switches it) while that waits for the service or the host. */
+    async overtaken(
+      path: string,
+      form: object,
+      by: 'service' | 'host' | 'verify' = 'service',
+      other: '/logout' | '/switch' = '/logout',
+    ) {
       isSlow = true;
       isHostSlow = by === 'host';
       isVerifySlow = by === 'verify';
@@ -99,8 +120,8 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
       });
       const late = post(path, form).then((response) => response);
       await waiting;
-      expect((await post('/logout')).status).toBe(200);
-      expect((await get('/me')).body.user).toBeNull();
+      expect((await post(other)).status).toBe(200);
+      expect((await get('/me')).body.user?.id).toBe(other === '/switch' ? 'u2' : undefined);
       answer();
       return late;
     },
@@ -116,10 +137,29 @@ const encoded = (cookie: string) =>
     [...decodeURIComponent(value)].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join(''),
   );
 
+/** As a host's own parser reads cookies, and cookie-parser does: a value that begins with `j:` is JSON. */
+const readCookies: RequestHandler = (req, _res, next) => {
+  const [, value] = /^connect\.sid=(.*)$/u.exec(req.headers.cookie ?? '') ?? [];
+  const text = value === undefined ? '' : decodeURIComponent(value);
+  Object.assign(req, { cookies: text.startsWith('j:') ? { 'connect.sid': JSON.parse(text.slice(2)) } : {} });
+  next();
+};
+
+const asJson = (cookie: string) =>
+  cookie.replace(/(?<==).*/u, (value) => {
+    const escaped = [...decodeURIComponent(value)].map(
+      (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+    return encodeURIComponent(`j:"${escaped.join('')}"`);
+  });
+
+const spellings = { 'as it is': undefined, encoded, 'as JSON': asJson };
+
 it.each([
   [{}, 'as it is'],
   [{ resave: true, saveUninitialized: true }, 'as it is'],
   [{}, 'encoded'],
+  [{}, 'as JSON'],
 ] as const)(
   'is not undone by an issue, resend or check of that session (express-session with %j, its cookie %s)',
   async (session, spelling) => {
@@ -131,10 +171,7 @@ it.each([
       ['/login/pin', { pin: PIN }, 'service'],
       ['/login/pin', { pin: PIN }, 'verify'],
     ] as const) {
-      const { client, post, get, overtaken } = await site(
-        session,
-        spelling === 'encoded' ? encoded : undefined,
-      );
+      const { client, post, get, overtaken } = await site(session, spellings[spelling]);
       if (path !== '/login') expect((await post('/login')).status).toBe(202);
       const sends = client.sends.length;
       expect(told(await overtaken(path, form, by)), `${path} ${by}`).toEqual(ENDED);
@@ -166,6 +203,21 @@ it.each<[string, FakeClient['onSend']]>([
   expect((await overtaken('/told/issue', {})).status).toBe(302);
   expect((await get('/me')).body).toMatchObject({ user: null });
   expect((await get('/secret')).status).toBe(403);
+});
+
+it('is not undone where it is no logout, but another user takes the session over', async () => {
+  for (const [path, form, code] of [
+    ['/login', {}, 'no_challenge'],
+    // The session has been read again to count it.
+    ['/login/pin', { pin: '000000' }, 'pin_wrong'],
+    ['/login/pin', { pin: PIN }, 'no_challenge'],
+  ] as const) {
+    const { post, get, overtaken } = await site();
+    if (path !== '/login') await post('/login');
+    expect(told(await overtaken(path, form, 'service', '/switch')), path).toEqual({ status: 401, code });
+    expect((await get('/me')).body.user, path).toMatchObject({ id: 'u2' });
+    expect((await get('/secret')).status).toBe(403);
+  }
 });
 
 it('is not undone by the message of a refused user', async () => {

@@ -15,6 +15,7 @@ import {
 import { SessionEnded } from '../../lib/errors.js';
 
 const CHALLENGE: Challenge = {
+  kind: 'typed',
   id: 'ID',
   pinId: 'PIN-ID',
   channel: 'sms',
@@ -149,6 +150,7 @@ describe('a challenge in the session', () => {
   const one = Object.entries(CHALLENGE);
   const required = [
     'id',
+    'kind',
     'pinId',
     'channel',
     'channels',
