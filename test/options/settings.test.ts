@@ -30,6 +30,18 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
+describe('the kind of a strategy’s challenges', () => {
+  it.each<[object, string]>([
+    [{}, 'typed'],
+    [{ subject: () => 'u1' }, 'new'],
+    [{ subject: () => 'u1', signedIn: true }, 'new+'],
+    [{ recipient: () => null }, 'known'],
+    [{ recipient: () => null, signedIn: true }, 'known+'],
+  ])('of %j is %s', (changes, kind) => {
+    expect(settings(changes).kind).toBe(kind);
+  });
+});
+
 describe('an option that is left out', () => {
   it('has the default of the documents', () => {
     const { messageId, secret, ...others } = settings();
@@ -48,6 +60,7 @@ describe('an option that is left out', () => {
       recipient: undefined,
       subject: undefined,
       signedIn: false,
+      kind: 'typed',
       channels: ['sms'],
       phoneField: 'phone',
       pinField: 'pin',
