@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { fromStore, type SessionEnd, SessionEnded, SmsOtpError } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
-import { isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
+import { dropSession, isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
@@ -167,7 +167,7 @@ export async function saveSession(req: RequestLike, session: SavableSession): Pr
  * would wait for that store for ever, and the visitor for an answer.
  */
 export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number): Promise<T> {
-  return fromStore(answer, ms, () => Reflect.set(req, 'session', null));
+  return fromStore(answer, ms, () => dropSession(req));
 }
 
 async function requireLiving(req: RequestLike): Promise<void> {
@@ -188,10 +188,15 @@ async function endOf(req: RequestLike): Promise<SessionEnd | undefined> {
         // A store of files says it so (as express-session knows it).
         if (error && property(error, 'code') !== 'ENOENT') reject(error);
         else if (!stored) resolve('gone');
-        else resolve(storedUser(req, stored) === signedInAs(req) ? undefined : 'changed');
+        else resolve(isOther(signedInAs(req), storedUser(req, stored)) ? 'changed' : undefined);
       },
     ]);
   });
+}
+
+// A session of nobody's signs nobody in, wherever it is written: an account that is gone, for instance.
+function isOther(mine: string | undefined, stored: string | undefined): boolean {
+  return mine !== undefined && mine !== stored;
 }
 
 /** The default store: `req.session.smsOtp.challenges`, saved before `set` and `remove` resolve. */
@@ -251,7 +256,10 @@ export function createChallenges(
     set: (req, challenge) => inTime(req, store.set(req, name, challenge)),
     remove: (req) => inTime(req, store.remove(req, name)),
     async forget(req) {
-      if (!isSession) return inTime(req, store.remove(req, name));
+      if (!isSession) {
+        if (signedInAs(req) !== undefined) await this.requireLiving(req);
+        return inTime(req, store.remove(req, name));
+      }
       const session = requireServerSession(req);
       await this.requireLiving(req);
       setNote(session, 'challenges', name, undefined);

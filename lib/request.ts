@@ -92,6 +92,15 @@ export function storedUser(req: RequestLike, session: unknown): string | undefin
   return stored === undefined || stored === null ? undefined : JSON.stringify(stored);
 }
 
+/**
+ * Takes the session off the request. Without its id, express-session neither saves nor destroys anything at the end, nor
+ * sends a cookie: the browser may hold a newer one by then.
+ */
+export function dropSession(req: RequestLike): void {
+  Reflect.set(req, 'session', null);
+  Reflect.set(req, 'sessionID', undefined);
+}
+
 /** Whether the session was made in this request: the browser did not come with its id. */
 export function isNewSession(req: RequestLike): boolean {
   const id = property(req, 'sessionID');
@@ -118,7 +127,9 @@ function decoded(cookie: string): string {
  */
 export function isSessionUser(req: RequestLike, answer: (is: boolean) => void): void {
   const stored = signedInAs(req);
-  if (!req.user || stored === undefined) {
+  const named = property(req, '_userProperty');
+  const user = property(req, typeof named === 'string' ? named : 'user');
+  if (!user || stored === undefined) {
     answer(false);
     return;
   }
@@ -128,7 +139,7 @@ export function isSessionUser(req: RequestLike, answer: (is: boolean) => void): 
   if (typeof serialize !== 'function') answer(true);
   else
     Reflect.apply(serialize, manager, [
-      req.user,
+      user,
       req,
       (error: unknown, serialized?: unknown) => answer(!error && JSON.stringify(serialized) === stored),
     ]);

@@ -3,7 +3,7 @@
 import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './challenge.js';
 import { fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
-import { header, isSessionUser, property, type RequestLike, signedInAs } from './request.js';
+import { dropSession, header, isSessionUser, property, type RequestLike, signedInAs } from './request.js';
 
 /** A proof: when, by which way, and whose. */
 export interface Mark {
@@ -114,7 +114,7 @@ function wrapOnce(session: object, method: string, wrap: (callback: Callback) =>
 // that was answered with an error may get out.
 function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
   const timer = setTimeout(() => {
-    Reflect.set(req, 'session', null);
+    dropSession(req);
     end(new SmsOtpError('ERR_SMS_OTP_STORE', `The session store has not answered after ${timeoutMs} ms`));
   }, timeoutMs);
   let isOver = false;

@@ -20,6 +20,7 @@ import { createParts } from './parts.js';
 import { isTarget, type NoTarget, type Target } from './recipient.js';
 import {
   bodyField,
+  dropSession,
   isNewSession,
   isPost,
   isSameSite,
@@ -152,9 +153,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   async function decide(turn: Turn): Promise<Action> {
     try {
       const action = await decidePhase(turn);
-      // Passport may write a message into the session of a failure, and at the end of the request that is saved.
-      if (action.type === 'fail' && signedInAs(turn.req) !== undefined)
-        await challenges.requireLiving(turn.req);
+      // Passport may write a message into the session of a failure, and at the end of the request that is saved, or its
+      // cookie is sent anew: not over the session of a login that was faster.
+      if (action.type === 'fail' && action.status !== 202) await challenges.requireLiving(turn.req);
       return action;
     } catch (thrown) {
       if (!(thrown instanceof SessionEnded)) throw thrown;
@@ -163,11 +164,14 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
         await challenges.reread(turn.req);
         return outcome(turn, 'no_challenge', {});
       }
-      // Whoever signed out stays out. The request goes on with a session of nobody's, as the next one will.
+      // Whoever signed out stays out. The request goes on with a session of nobody's.
       const store = property(turn.req, 'sessionStore');
       const generate = property(store, 'generate');
+      dropSession(turn.req);
       if (typeof generate === 'function') Reflect.apply(generate, store, [turn.req]);
-      else Reflect.set(turn.req, 'session', null);
+      // Passport may want to leave a message. But its cookie must not take the place of one that the browser has got
+      // meanwhile, from the request that ended this session.
+      Reflect.set(turn.req, 'sessionID', undefined);
       return outcome(turn, 'no_challenge', {});
     }
   }
@@ -256,7 +260,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       await signOut(req, settings.storeTimeoutMs);
     } catch (thrown) {
       // The store may still hold the session that the password has signed in: its cookie must not get out.
-      Reflect.set(req, 'session', null);
+      dropSession(req);
       throw thrown;
     }
   }

@@ -536,6 +536,33 @@ describe('a challenge store of the host', () => {
     expect(host.proofs).toMatchObject([{ phoneNumber: PHONE, subject: 'u1' }]);
   });
 
+  it('lets verify do nothing for a session that was signed out while the service judged the PIN', async () => {
+    const store = mapStore();
+    const { client, browser, host } = visit({
+      before: [store.middleware],
+      strategy: { challenges: store, signedIn: true, subject: ({ user }) => (user ? 'u1' : null) },
+      routes(app) {
+        app.post('/password', (req, res, next) => {
+          req.logIn(host.users.get('u1') as Express.User, (error) => (error ? next(error) : res.end()));
+        });
+        app.post('/logout', (req, res, next) => req.logOut((error) => (error ? next(error) : res.end())));
+      },
+    });
+    host.users.set('u1', { id: 'u1', phoneNumber: OTHER_PHONE });
+    await browser.post('/password');
+    expect((await browser.issue()).status).toBe(202);
+    const answer = client.onVerify;
+    const cookie = browser.agent.jar
+      .getCookies({ path: '/', domain: '127.0.0.1', secure: false, script: false })
+      .toValueString();
+    client.onVerify = async (...asked) => {
+      await host.browser().post('/logout', {}, { Cookie: cookie });
+      return answer(...asked);
+    };
+    expect((await browser.check()).body.outcome.code).toBe('no_challenge');
+    expect(host.proofs).toEqual([]);
+  });
+
   it('may answer with anything that is no challenge: there is none', async () => {
     for (const nonsense of [null, 7, 'text', [], {}, { id: 'x' }, { id: 1, pinId: 2, channel: 3 }]) {
       const { browser, client } = visit({

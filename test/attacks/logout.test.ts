@@ -105,27 +105,38 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
     refuseUsers: () => {
       refusesUsers = true;
     },
+    held: holding,
     /** Sends a request, and signs the session out (or switches it) while that waits for the service or the host. */
-    async overtaken(
+    overtaken: (
       path: string,
       form: object,
       by: 'service' | 'host' | 'verify' = 'service',
       other: '/logout' | '/switch' = '/logout',
-    ) {
-      isSlow = true;
-      isHostSlow = by === 'host';
-      isVerifySlow = by === 'verify';
-      const waiting = new Promise<void>((resolve) => {
-        arrived = resolve;
-      });
-      const late = post(path, form).then((response) => response);
-      await waiting;
-      expect((await post(other)).status).toBe(200);
-      expect((await get('/me')).body.user?.id).toBe(other === '/switch' ? 'u2' : undefined);
-      answer();
-      return late;
-    },
+    ) =>
+      holding(path, form, by, async () => {
+        expect((await post(other)).status).toBe(200);
+        expect((await get('/me')).body.user?.id).toBe(other === '/switch' ? 'u2' : undefined);
+      }),
   };
+
+  async function holding(
+    path: string,
+    form: object,
+    by: 'service' | 'host' | 'verify',
+    meanwhile: () => Promise<unknown>,
+  ) {
+    isSlow = true;
+    isHostSlow = by === 'host';
+    isVerifySlow = by === 'verify';
+    const waiting = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const late = post(path, form).then((response) => response);
+    await waiting;
+    await meanwhile();
+    answer();
+    return late;
+  }
 }
 
 const ENDED = { status: 401, code: 'no_challenge' };
@@ -204,6 +215,24 @@ it.each<[string, FakeClient['onSend']]>([
   expect((await get('/me')).body).toMatchObject({ user: null });
   expect((await get('/secret')).status).toBe(403);
 });
+
+it.each([
+  ['/login/pin', {}],
+  ['/told', {}],
+  ['/told', { rolling: true, cookie: { maxAge: 60_000 } }],
+])(
+  'nor is a login in another tab, by the cookie of a late refusal (%s, express-session with %j)',
+  async (path, session) => {
+    const { post, held } = await site(session);
+    await post('/login');
+    const late = await held(path, { pin: '000000' }, 'service', async () => {
+      const { status, headers } = await post('/login/pin', { pin: PIN });
+      expect([status, headers['set-cookie']?.length]).toEqual([200, 1]);
+    });
+    expect([302, 401]).toContain(late.status);
+    expect(late.headers['set-cookie']).toBeUndefined();
+  },
+);
 
 it('is not undone where it is no logout, but another user takes the session over', async () => {
   for (const [path, form, code] of [
