@@ -1,8 +1,8 @@
 // Builds dist/ from nothing, as it is packed: what a deleted source has left behind must not ship.
 //
 // The JavaScript is bundled, one file per entry and one per shared part, because a file costs more to find than to
-// read, and small, because the TypeScript is there to be read. Classes keep their names, and functions theirs for stack
-// traces, but for the simulator and the command line, which run on nobody's site.
+// read, and small, because the TypeScript is there to be read. Classes keep their names, and the functions of the root
+// entry theirs, for stack traces.
 // The declarations are cut down to what the entries lead to, with a map to each source that ships.
 
 import { execFileSync } from 'node:child_process';
@@ -51,10 +51,10 @@ const small = {
   generateBundle(_options, bundle) {
     for (const chunk of Object.values(bundle)) {
       if (chunk.type !== 'chunk') continue;
-      const isOfSites = Object.keys(chunk.modules).some(
-        (id) => !/[/\\]lib[/\\](?:simulator|cli)[/\\]/u.test(id),
+      const isRoot = Object.keys(chunk.modules).some(
+        (id) => !/[/\\]lib[/\\](?:simulator|cli|infobip)[/\\]/u.test(id),
       );
-      const mangle = { toplevel: true, keepNames: { function: isOfSites, class: true } };
+      const mangle = { toplevel: true, keepNames: { function: isRoot, class: true } };
       const { code } = minifySync(chunk.fileName, chunk.code, { module: true, compress: true, mangle });
       chunk.code = inLines(code);
     }
