@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Infobip2faClient } from 'passport-sms-otp/infobip';
 import { Agent } from 'undici';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -157,6 +158,71 @@ describe('what undici tells on its diagnostics channels', () => {
     );
     expect(told.some(({ text }) => /9081\d/.test(text))).toBe(false);
   });
+});
+
+describe('a service that treats its connections badly', () => {
+  it('gets in each request its own key and PIN, and never a stand-in', async () => {
+    const seen: [path: string, key: string, body: string][] = [];
+    const yes = '{"pinId":"ID","verified":true,"msisdn":"1"}';
+    const answerOf = (path: string) => {
+      const body = yes.replace('ID', path.split('/')[4] ?? '');
+      return `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    };
+    const manners: ((socket: Socket, answer: string) => unknown)[] = [
+      (socket, answer) => socket.write(answer),
+      (socket, answer) => socket.write(answer + answer),
+      (socket, answer) => socket.end(answer),
+      (socket) => socket.destroy(),
+      (socket, answer) => socket.end(answer.slice(0, -5)),
+      (socket, answer) => socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(20) + answer),
+      (socket, answer) => setTimeout(() => socket.write(answer), 30),
+      (socket) => socket.write('HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n'),
+    ];
+    let count = 0;
+    const server = createServer((socket) => {
+      let text = '';
+      socket.on('error', () => {});
+      socket.on('data', (data) => {
+        text += data;
+        for (;;) {
+          const [whole, path = '', head = '', length = ''] =
+            /^POST (\S+) HTTP\/1\.1\r\n([\s\S]*?content-length: (\d+)[\s\S]*?)\r\n\r\n/iu.exec(text) ?? [];
+          if (whole === undefined || text.length < whole.length + Number(length)) return;
+          const body = text.slice(whole.length, whole.length + Number(length));
+          text = text.slice(whole.length + Number(length));
+          seen.push([path, /^authorization: (.*)$/imu.exec(head)?.[1] ?? '', body]);
+          count += 1;
+          manners[(count * 5) % manners.length]?.(socket, answerOf(path));
+        }
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const clients = [KEY, 'another-key'].map(
+      (apiKey) => new Infobip2faClient({ baseUrl: `http://127.0.0.1:${port}`, apiKey, timeoutMs: 2000 }),
+    );
+    const ended: string[] = [];
+    let next = 0;
+    const visitor = async () => {
+      while (next < 600) {
+        const index = next++;
+        const asked = clients[index % 2]?.verifyPin(`PIN-${index}`, `9081${index}`);
+        const { pinId } = (await asked?.catch((error) => ({ pinId: error.code }))) ?? {};
+        ended.push(pinId === `PIN-${index}` ? 'verified' : String(pinId));
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, visitor));
+    await Promise.all(clients.map((client) => client.close()));
+    server.close();
+    expect(ended).toHaveLength(600);
+    expect(ended.filter((end) => end === 'verified').length).toBeGreaterThan(150);
+    expect(ended.filter((end) => end.startsWith('PIN-'))).toEqual([]);
+    expect(seen.length).toBeGreaterThan(400);
+    for (const [path, key, body] of seen) {
+      const index = Number(/PIN-(\d+)/u.exec(path)?.[1]);
+      expect([key, body]).toEqual([`App ${index % 2 ? 'another-key' : KEY}`, `{"pin":"9081${index}"}`]);
+    }
+  }, 30_000);
 });
 
 describe('a client whose stand-ins are not replaced', () => {
