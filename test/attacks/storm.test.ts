@@ -89,7 +89,7 @@ it.each([1, 2, 3])(
       expect(site.users.get(ALICE.id)?.phoneNumber).toBe(ALICE.phoneNumber);
     }
     // Not because nobody got in at all.
-    expect(logins).toBeGreaterThan(5);
+    expect(logins).toBeGreaterThan(0);
     expect(site.errors).toEqual([]);
   },
   60_000,
