@@ -198,7 +198,10 @@ describe('installed in an empty folder', () => {
     const quickStart = /^## Quick start$[\s\S]*?^```js\n([\s\S]*?)^```$/mu.exec(readme)?.[1] ?? '';
     await writeFile(join(folder, 'app.mjs'), quickStart);
     for (const name of ['express', 'express-session', 'passport']) {
-      await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name), 'junction');
+      const link = join(folder, 'node_modules', name);
+      // There already where this is a second try.
+      await rm(link, { force: true });
+      await symlink(join(root, 'node_modules', name), link, 'junction');
     }
     await writeFile(join(folder, 'journey.mjs'), JOURNEY);
     expect(await run(process.execPath, ['journey.mjs'], folder)).toContain('{"phoneNumber":"+385912345678"}');
