@@ -213,13 +213,14 @@ const JOURNEY = `
 import { createServer } from 'node:net';
 import { startSimulator } from 'passport-sms-otp/simulator';
 
+const simulator = await startSimulator();
+// After the simulator, which would take the port that was just found to be free.
 const port = await new Promise((resolve) => {
   const server = createServer().listen(0, '127.0.0.1', () => {
     const { port } = server.address();
     server.close(() => resolve(port));
   });
 });
-const simulator = await startSimulator();
 Object.assign(process.env, {
   PORT: String(port),
   INFOBIP_BASE_URL: simulator.url,
