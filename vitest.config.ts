@@ -17,7 +17,7 @@ export default defineConfig({
     globalSetup: ['test/support/build.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    // Real browsers and processes on a shared machine: one more try, and a broken guard fails that as well.
-    retry: process.env.CI ? 1 : 0,
+    // Real browsers and processes on a shared machine: two more tries, and a broken guard fails those as well.
+    retry: process.env.CI ? 2 : 0,
   },
 });
