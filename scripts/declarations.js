@@ -1,8 +1,9 @@
 // Cuts a folder of declarations down to what its entries lead to: a type that only the inside of the package mentions
 // is no user's business, and its declaration would only be weight.
 
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
+import { decode, encode } from '@jridgewell/sourcemap-codec';
 import ts from 'typescript';
 
 /**
@@ -39,11 +40,32 @@ export function cutDeclarations(folder, entries, hasSource) {
     const hasMap = hasSource(path);
     writeFileSync(path, cut(sourceFile, hasMap));
     kept.add(resolve(path));
-    if (hasMap) kept.add(`${resolve(path)}.map`);
+    if (!hasMap) continue;
+    kept.add(`${resolve(path)}.map`);
+    thin(`${path}.map`, sourceFile);
   }
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     const path = resolve(entry.parentPath, entry.name);
     if (entry.isFile() && !kept.has(path)) rmSync(path);
+  }
+
+  /** Leaves in a map what an editor looks up: where each name is declared. */
+  function thin(path, sourceFile) {
+    const names = new Set();
+    const visit = (node) => {
+      const name = node.name && ts.isIdentifier(node.name) ? node.name : undefined;
+      if (name) {
+        const { line, character } = sourceFile.getLineAndCharacterOfPosition(name.getStart());
+        names.add(`${line}:${character}`);
+      }
+      ts.forEachChild(node, visit);
+    };
+    sourceFile.statements.filter((statement) => needed.has(statement)).forEach(visit);
+    const map = JSON.parse(readFileSync(path, 'utf8'));
+    const mappings = decode(map.mappings).map((segments, line) =>
+      segments.filter(([character]) => names.has(`${line}:${character}`)),
+    );
+    writeFileSync(path, JSON.stringify({ ...map, mappings: encode(mappings) }));
   }
 
   function need(symbol) {

@@ -164,9 +164,8 @@ class AnswerListener implements Dispatcher.DispatchHandler {
 
   onResponseStart(_controller: unknown, status: number, headers: AnswerHeaders): void {
     if (status >= 200) {
-      this.#sealed?.answered();
       this.#status = status;
-      this.#headers = headers;
+      this.#headers = this.#sealed?.answered(headers) ?? headers;
       this.#timer.refresh();
     }
   }
@@ -182,9 +181,15 @@ class AnswerListener implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#settle()) {
-      const [first] = this.#chunks;
-      const body = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
-      this.#resolve({ status: this.#status ?? 0, headers: this.#headers, body: body.toString() });
+      const status = this.#status ?? 0;
+      const body = this.#sealed === undefined ? this.#chunks : this.#sealed.open(this.#chunks, this.#size);
+      if (body === undefined) {
+        this.#resolve({ failure: 'not_http', left: true, status, headers: this.#headers });
+        return;
+      }
+      const [first] = body;
+      const whole = body.length === 1 && first !== undefined ? first : Buffer.concat(body);
+      this.#resolve({ status, headers: this.#headers, body: whole.toString() });
     }
   }
 

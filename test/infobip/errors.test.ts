@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { Infobip2faClient, InfobipError, type InfobipErrorCode } from 'passport-sms-otp/infobip';
 import { Agent, MockAgent } from 'undici';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { recordUndici } from '../support/diagnostics.js';
 import {
   failureOf,
   findClosedPort,
@@ -249,6 +250,22 @@ describe('secrets', () => {
     return parts.join('\n');
   }
 
+  let undici: ReturnType<typeof recordUndici>;
+
+  beforeEach(() => {
+    undici = recordUndici();
+  });
+
+  afterEach(() => {
+    undici.stop();
+    // The addresses of requests hold PIN ids and recipients.
+    const secrets = SECRETS.filter((secret) => ![PIN_ID, TO].includes(secret.toUpperCase()));
+    for (const { channel, text } of undici.told) {
+      const shown = secrets.filter((secret) => text.includes(secret));
+      expect(shown, `shown on ${channel}`).toEqual([]);
+    }
+  });
+
   function expectNoSecret(error: unknown, what: string): void {
     const shown = shownBy(error);
     for (const secret of SECRETS) {
@@ -336,6 +353,7 @@ describe('secrets', () => {
       }
       expectNoSecret(asker, 'the client');
       await asker.close();
+      expect(undici.told.length).toBeGreaterThan(200);
     });
   });
 
