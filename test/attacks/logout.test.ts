@@ -1,9 +1,11 @@
 /** A sign-out while a request of the same session is still under way: whoever signed out stays out. */
 
+import { RedisStore } from 'connect-redis';
 import type { RequestHandler } from 'express';
 import { requireSmsOtp } from 'passport-sms-otp';
+import { createClient } from 'redis';
 import request from 'supertest';
-import { expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import {
   createHost,
@@ -15,6 +17,8 @@ import {
   PIN,
   serve,
 } from '../support/host.js';
+import { hasRedis, type RedisServer, startRedis } from '../support/redis.js';
+import { requireOrSkip } from '../support/services.js';
 
 expectNoUnhandledRejection();
 
@@ -166,6 +170,26 @@ const asJson = (cookie: string) =>
 
 const spellings = { 'as it is': undefined, encoded, 'as JSON': asJson };
 
+async function expectSignedOut(session: object, spelling: keyof typeof spellings) {
+  for (const [path, form, by] of [
+    ['/login', {}, 'service'],
+    ['/login', {}, 'host'],
+    ['/login/resend', {}, 'service'],
+    ['/login/pin', { pin: '000000' }, 'service'],
+    ['/login/pin', { pin: PIN }, 'service'],
+    ['/login/pin', { pin: PIN }, 'verify'],
+  ] as const) {
+    const { client, post, get, overtaken } = await site(session, spellings[spelling]);
+    if (path !== '/login') expect((await post('/login')).status).toBe(202);
+    const sends = client.sends.length;
+    expect(told(await overtaken(path, form, by)), `${path} ${by}`).toEqual(ENDED);
+    expect((await get('/me')).body.user, path).toBeNull();
+    expect((await get('/secret')).status).toBe(403);
+    // Before the service is asked there is still time to save the message.
+    if (by === 'host') expect(client.sends).toHaveLength(sends);
+  }
+}
+
 it.each([
   [{}, 'as it is'],
   [{ resave: true, saveUninitialized: true }, 'as it is'],
@@ -173,25 +197,7 @@ it.each([
   [{}, 'as JSON'],
 ] as const)(
   'is not undone by an issue, resend or check of that session (express-session with %j, its cookie %s)',
-  async (session, spelling) => {
-    for (const [path, form, by] of [
-      ['/login', {}, 'service'],
-      ['/login', {}, 'host'],
-      ['/login/resend', {}, 'service'],
-      ['/login/pin', { pin: '000000' }, 'service'],
-      ['/login/pin', { pin: PIN }, 'service'],
-      ['/login/pin', { pin: PIN }, 'verify'],
-    ] as const) {
-      const { client, post, get, overtaken } = await site(session, spellings[spelling]);
-      if (path !== '/login') expect((await post('/login')).status).toBe(202);
-      const sends = client.sends.length;
-      expect(told(await overtaken(path, form, by)), `${path} ${by}`).toEqual(ENDED);
-      expect((await get('/me')).body.user, path).toBeNull();
-      expect((await get('/secret')).status).toBe(403);
-      // Before the service is asked there is still time to save the message.
-      if (by === 'host') expect(client.sends).toHaveLength(sends);
-    }
-  },
+  (session, spelling) => expectSignedOut(session, spelling),
 );
 
 it('is not undone with a proof that the session had before', async () => {
@@ -266,4 +272,64 @@ it.each(['/authorized', '/without-session', '/told'])('is not undone by a right 
   expect((await get('/me')).body.user).toBeNull();
   expect((await get('/secret')).status).toBe(403);
   expect(host.events.at(-1)).toMatchObject({ type: 'login.refused', code: 'no_challenge' });
+});
+
+describe.skipIf(requireOrSkip('redis-server', hasRedis()))('with sessions in connect-redis', () => {
+  let server: RedisServer;
+  let redis: ReturnType<typeof createClient>;
+
+  beforeAll(async () => {
+    server = await startRedis();
+    redis = createClient({ url: server.url });
+    redis.on('error', () => undefined);
+    await redis.connect();
+  });
+
+  afterAll(async () => {
+    redis.destroy();
+    await server.stop();
+  });
+
+  it('is not undone by an issue, resend or check of that session, either', () =>
+    expectSignedOut({ store: new RedisStore({ client: redis }) }, 'as it is'));
+
+  it('is not undone by a storm of checks that wait for the service', async () => {
+    for (let round = 0; round < 25; round += 1) {
+      const { client, post, get } = await site({ store: new RedisStore({ client: redis }) });
+      await post('/login');
+      const storm = 4;
+      let waiting = 0;
+      let allWait: () => void = () => undefined;
+      let answer: () => void = () => undefined;
+      const arrived = new Promise<void>((resolve) => {
+        allWait = resolve;
+      });
+      const answered = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      const verify = client.onVerify;
+      client.onVerify = async (...asked) => {
+        waiting += 1;
+        if (waiting === storm) allWait();
+        await answered;
+        return verify(...asked);
+      };
+      const late = Promise.all(
+        Array.from({ length: storm }, (_, index) =>
+          post('/login/pin', { pin: index === 0 && round % 2 ? PIN : '000000' }).then((response) => response),
+        ),
+      );
+      await arrived;
+      expect((await post('/logout')).status).toBe(200);
+      answer();
+      for (const { status, headers } of await late) {
+        expect([status, headers['set-cookie']]).toEqual([401, undefined]);
+      }
+      expect((await get('/me')).body.user).toBeNull();
+      expect((await get('/secret')).status).toBe(403);
+    }
+    const keys = await redis.keys('sess:*');
+    const sessions = await Promise.all(keys.map((key) => redis.get(key)));
+    expect(sessions.filter((session) => session?.includes('u1'))).toEqual([]);
+  });
 });
