@@ -1,7 +1,7 @@
 /** The open challenge, where it is kept, and what a page may know of it. */
 
 import { randomBytes } from 'node:crypto';
-import { fromStore, type SessionEnd, SessionEnded, SmsOtpError } from './errors.js';
+import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
 import { dropSession, isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
@@ -170,25 +170,20 @@ export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number)
   return fromStore(answer, ms, () => dropSession(req));
 }
 
-async function requireLiving(req: RequestLike): Promise<void> {
-  const end = await endOf(req);
-  if (end !== undefined) throw new SessionEnded(end);
-}
-
 // The store is asked and not the session's own `reload`, which would throw away what the host has written in this
 // request. A session that is new to the browser is not there before its first save.
-async function endOf(req: RequestLike): Promise<SessionEnd | undefined> {
+async function requireLiving(req: RequestLike): Promise<void> {
   const store = property(req, 'sessionStore');
   const get = property(store, 'get');
-  if (typeof get !== 'function' || isNewSession(req)) return undefined;
+  if (typeof get !== 'function' || isNewSession(req)) return;
   return new Promise((resolve, reject) => {
     Reflect.apply(get, store, [
       property(req, 'sessionID'),
       (error: unknown, stored: unknown) => {
         // A store of files says it so (as express-session knows it).
         if (error && property(error, 'code') !== 'ENOENT') reject(error);
-        else if (!stored) resolve('gone');
-        else resolve(isOther(signedInAs(req), storedUser(req, stored)) ? 'changed' : undefined);
+        else if (!stored || isOther(signedInAs(req), storedUser(req, stored))) reject(new SessionEnded());
+        else resolve();
       },
     ]);
   });
@@ -231,8 +226,6 @@ export interface Challenges {
   requireLiving(req: RequestLike): Promise<void>;
   /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
-  /** Reads the session again, wherever challenges are kept. */
-  reread(req: RequestLike): Promise<void>;
 }
 
 /** Binds a store to a strategy's name, to the kind of its challenges (any where none is given), and to a deadline in milliseconds. */
@@ -270,11 +263,7 @@ export function createChallenges(
     requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
     async refresh(req) {
       if (!isSession) return;
-      requireServerSession(req);
-      await this.reread(req);
-    },
-    async reread(req) {
-      const { session } = req;
+      const session = requireServerSession(req);
       const reload = property(session, 'reload');
       if (typeof reload !== 'function') return;
       // A session that was never saved cannot be read again, and then there is no challenge in it either.

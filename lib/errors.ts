@@ -32,16 +32,13 @@ export class SmsOtpError extends Error {
   }
 }
 
-/** What became of a session: it is not there any more, or it is somebody else's. */
-export type SessionEnd = 'gone' | 'changed';
-
-/** The session that the browser came with was ended (a sign-out in another tab) while a request was under way. */
+/**
+ * The session that the browser came with was ended (a sign-out in another tab), or is somebody else's by now, while a
+ * request was under way.
+ */
 export class SessionEnded extends Error {
-  readonly end: SessionEnd;
-
-  constructor(end: SessionEnd) {
+  constructor() {
     super('The session was ended while the request was under way');
-    this.end = end;
   }
 }
 

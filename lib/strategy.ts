@@ -159,12 +159,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return action;
     } catch (thrown) {
       if (!(thrown instanceof SessionEnded)) throw thrown;
-      if (thrown.end === 'changed') {
-        // Another request has let somebody else in, or out: what this one has read of the session is not written back.
-        await challenges.reread(turn.req);
-        return outcome(turn, 'no_challenge', {});
-      }
-      // Whoever signed out stays out. The request goes on with a session of nobody's.
+      // Whoever signed out stays out, and who is signed in by now stays in. The request goes on with a session of nobody's.
       const store = property(turn.req, 'sessionStore');
       const generate = property(store, 'generate');
       dropSession(turn.req);
