@@ -238,6 +238,15 @@ describe('the challenges of a strategy', () => {
     expect([saved.length, reload.mock.calls.length]).toEqual([0, 0]);
   });
 
+  it('are those of one kind of strategy, where a kind is given', async () => {
+    const { req } = createSession();
+    await createChallenges(sessionChallenges, 'sms-otp', 1000).set(req, CHALLENGE);
+    const kinds = ['typed', 'second', undefined].map((kind) =>
+      createChallenges(sessionChallenges, 'sms-otp', 1000, kind as never).get(req),
+    );
+    expect(await Promise.all(kinds)).toEqual([CHALLENGE, undefined, CHALLENGE]);
+  });
+
   it('elsewhere may be read without a promise, and are down when they say nothing in time', async () => {
     const now = { get: () => CHALLENGE, set() {}, remove() {} } as never;
     const { req } = createSession();
@@ -284,6 +293,20 @@ describe('a session that the browser came with', () => {
       await expect(act(req)).rejects.toBeInstanceOf(SessionEnded);
       expect(saved).toEqual([]);
     }
+  });
+
+  it.each([
+    ['still the same user', 'u1', 'u1', true],
+    ['somebody else', 'u1', 'u2', false],
+    ['nobody any more', 'u1', undefined, false],
+    ['somebody, who had not signed in when it was read', undefined, 'u2', true],
+  ])('is written or not when by now it is the session of %s', async (_who, mine, stored, isWritten) => {
+    const { req, saved } = known((_id, answer) => answer(null, { passport: { user: stored } }));
+    Object.assign(req.session, { passport: { user: mine } });
+    const act = challenges.set(req, CHALLENGE);
+    if (isWritten) await act;
+    else await expect(act).rejects.toBeInstanceOf(SessionEnded);
+    expect(saved).toHaveLength(isWritten ? 1 : 0);
   });
 
   it('is not written when its store cannot tell', async () => {
