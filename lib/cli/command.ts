@@ -105,8 +105,13 @@ export function oneOf<const T extends string>(name: string, text: string, words:
   return found;
 }
 
+// What a terminal would obey. Colours of ours (and a service's, which do no harm) stay.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+const OBEYED = /\u001b(?!\[\d+m)|[\u0000-\u0009\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g;
+
+/** For people and pipes: an id or a status of the service reaches them as text, whatever is in it. */
 export function print(text: string): void {
-  process.stdout.write(text);
+  process.stdout.write(text.replace(OBEYED, '\ufffd'));
 }
 
 export function printJson(value: object): void {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Simulator, startSimulator } from 'passport-sms-otp/simulator';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { printed, runCommand } from '../support/command-line.js';
-import { findClosedPort } from '../support/service.js';
+import { findClosedPort, startService } from '../support/service.js';
 
 const SECRET = 'a-key-that-nobody-may-see';
 const TO = '+385911234567';
@@ -257,4 +257,24 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
     expect(printed).not.toEqual([]);
     expect(printed.join('\n')).not.toMatch(/a-key-that-nobody|hidden-password/);
   });
+});
+
+it('prints what the service says as text, whatever a terminal would do with it', async () => {
+  const service = await startService({
+    body: {
+      pinId: 'PIN',
+      smsStatus: 'MESSAGE_SENT\u001b[2J\rVerified',
+      ncStatus: 'N\u001b]0;title\u0007\u009b2J',
+    },
+  });
+  const { stdout, stderr } = await runCommand(['send', TO], {
+    env: { ...env, INFOBIP_BASE_URL: service.url },
+  });
+  const json = await runCommand(['send', TO, '--json'], { env: { ...env, INFOBIP_BASE_URL: service.url } });
+  await service.close();
+  expect(stdout).toContain('MESSAGE_SENT\ufffd[2J\ufffdVerified');
+  for (const text of [stdout, stderr, json.stdout]) {
+    expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+  }
+  expect(JSON.parse(json.stdout)).toMatchObject({ smsStatus: 'MESSAGE_SENT\u001b[2J\rVerified' });
 });
