@@ -145,6 +145,14 @@ export function isSessionUser(req: RequestLike, answer: (is: boolean) => void): 
     ]);
 }
 
+/** Whether this Passport is older than 0.6, whose session managers take options. */
+export function hasOldPassport(req: RequestLike): boolean {
+  const manager =
+    property(req, '_sessionManager') ?? property(property(property(req, '_passport'), 'instance'), '_sm');
+  const logIn = property(manager, 'logIn');
+  return typeof logIn === 'function' && logIn.length === 3;
+}
+
 function hostOf(req: RequestLike): string | undefined {
   const app = property(req, 'app');
   const settings = property(app, 'get');

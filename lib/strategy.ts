@@ -21,6 +21,7 @@ import { isTarget, type NoTarget, type Target } from './recipient.js';
 import {
   bodyField,
   dropSession,
+  hasOldPassport,
   isNewSession,
   isPost,
   isSameSite,
@@ -178,7 +179,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return refuse(turn, 'method_not_allowed');
     }
     if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
-    checkRoute(options);
+    checkRoute(turn);
     const phase = phaseOf(turn);
     challenges.requireReady(req);
     if (phase === 'check') return check(turn);
@@ -198,8 +199,13 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   }
 
   // Passport passes a route's options on unread: one of ours that is misspelt would be missed by nobody.
-  function checkRoute(options: object): void {
+  function checkRoute({ req, options }: Turn): void {
     if (knownRoutes.has(options)) return;
+    if (hasOldPassport(req)) {
+      throw misconfigured(
+        'this Passport is older than 0.6 and keeps the id of a session at a login, so whoever planted it gets in, too; upgrade it',
+      );
+    }
     for (const key of Object.keys(options)) {
       const meant = misspelt(key, ['phase', 'challengeRedirect', 'channel']);
       if (meant !== undefined) {
