@@ -134,8 +134,8 @@ export interface CounterSettings {
   attempts: number;
   /** Whether a known user types the number: then it is counted without the user, too. */
   countsTypedNumbers: boolean;
-  /** Whether checks are kept apart as the service keeps them: 3 s for one challenge, and four a second for a number. */
-  spacesChecks: boolean;
+  /** Whether nobody may learn who can get a PIN. Checks are then kept apart as the service keeps them: 3 s for one challenge, and four a second for a number. */
+  hasDecoys: boolean;
   onNear: (budget: BudgetName, percent: 80 | 100) => void;
 }
 
@@ -206,7 +206,7 @@ export interface Counters {
   countUnreached(payer: Payer): Promise<void>;
   /** Counts an attempt before the service is asked. */
   takeCheck(payer: Payer, challenge: { id: string; attemptsUsed: number }): Promise<CheckGrant>;
-  /** With `spacesChecks`, waits until a challenge and its number may be checked again; false when others were faster. */
+  /** With `hasDecoys`, waits until a challenge and its number may be checked again; false when others were faster. */
   turnToCheck(challengeId: string, recipient: string): Promise<boolean>;
   /** Gives points back, to windows that still hold them. */
   giveBack(ticket: Ticket, options?: { keepCooldown?: boolean }): Promise<void>;
@@ -293,7 +293,7 @@ export function createCounters(settings: CounterSettings): Counters {
   const spacing = (what: string, points: number, duration: number) =>
     settings.limiter({ keyPrefix: prefix(what), points, duration, purpose: 'budget' });
   // By challenge first: a stranger's many checks of the same number must not take its owner's turn.
-  const turns = settings.spacesChecks && {
+  const turns = settings.hasDecoys && {
     challenge: spacing('checkTurn', 1, SECONDS_BETWEEN_CHECKS),
     number: spacing('checkTurnOfNumber', CHECKS_PER_SECOND, 1),
   };
@@ -566,17 +566,22 @@ export function createCounters(settings: CounterSettings): Counters {
     );
   }
 
+  // The owner is here: what was tried in browsers that the host does not know is over, too. Not where nobody may learn
+  // who can get a PIN: a stranger would see at a full counter that somebody has logged in.
+  function failuresSettledBy(payer: Payer): string[] {
+    const strangers = settings.hasDecoys ? [] : [numberOf({ ...payer, known: false })];
+    return payer.known ? [keysOf(payer).number, ...strangers] : strangers;
+  }
+
   async function complete(
     payer: Payer,
     ticket: Ticket,
     challenge: { credit?: Credit; sentAt: number },
   ): Promise<void> {
     const { credit } = challenge;
-    const { number } = keysOf(payer);
     await Promise.all([
       giveBack(ticket.filter(({ gauge }) => gauge.budget === 'failedChecksPerClient')),
-      // The owner is here: what was tried in browsers that the host does not know is over, too.
-      ...(payer.known ? [number, numberOf({ ...payer, known: false })] : [number]).flatMap((key) =>
+      ...failuresSettledBy(payer).flatMap((key) =>
         failureGauges(payer).map((gauge) => asked(gauge.limiter.delete(key))),
       ),
       ...(credit

@@ -4,7 +4,15 @@ import { randomBytes } from 'node:crypto';
 import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
-import { dropSession, isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
+import {
+  detachSession,
+  dropSession,
+  isNewSession,
+  property,
+  type RequestLike,
+  signedInAs,
+  storedUser,
+} from './request.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
@@ -172,7 +180,7 @@ export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number)
 
 // The store is asked and not the session's own `reload`, which would throw away what the host has written in this
 // request. A session that is new to the browser is not there before its first save.
-async function requireLiving(req: RequestLike): Promise<void> {
+export async function requireLiving(req: RequestLike): Promise<void> {
   const store = property(req, 'sessionStore');
   const get = property(store, 'get');
   if (typeof get !== 'function' || isNewSession(req)) return;
@@ -218,7 +226,7 @@ export interface Challenges {
   get(req: RequestLike): Promise<Challenge | undefined>;
   set(req: RequestLike, challenge: Challenge): Promise<void>;
   remove(req: RequestLike): Promise<void>;
-  /** Takes a used challenge away. A session is not saved for it: the login does that, or the end of the request. */
+  /** Takes a used challenge away. A session of nobody's is not saved for it: the login does that, or the end of the request. */
   forget(req: RequestLike): Promise<void>;
   /** Makes sure that a session can be written, before a message is paid for. */
   ensureWritable(req: RequestLike): Promise<void>;
@@ -256,6 +264,13 @@ export function createChallenges(
       const session = requireServerSession(req);
       await this.requireLiving(req);
       setNote(session, 'challenges', name, undefined);
+      // At the end of the request its user may have signed out.
+      if (signedInAs(req) !== undefined) {
+        await inTime(
+          req,
+          settle((callback) => session.save(callback)),
+        );
+      }
     },
     async ensureWritable(req) {
       if (isSession) await inTime(req, saveSession(req, requireServerSession(req)));
@@ -265,12 +280,20 @@ export function createChallenges(
       if (!isSession) return;
       const session = requireServerSession(req);
       const reload = property(session, 'reload');
-      if (typeof reload !== 'function') return;
-      // A session that was never saved cannot be read again, and then there is no challenge in it either.
-      const reloaded = settle((callback) => Reflect.apply(reload, session, [callback])).catch(
-        () => undefined,
+      // A session of this request is in no other.
+      if (typeof reload !== 'function' || isNewSession(req)) return;
+      const mine = signedInAs(req);
+      // Late, it would still ask for the session of the request, and end the process where there is none.
+      const late = () => detachSession(req);
+      await fromStore(
+        settle((callback) => Reflect.apply(reload, session, [callback])).catch(async (error: unknown) => {
+          await requireLiving(req);
+          throw error;
+        }),
+        timeoutMs,
+        late,
       );
-      await fromSession(req, reloaded, timeoutMs);
+      if (isOther(mine, signedInAs(req))) throw new SessionEnded();
     },
   };
 
@@ -286,10 +309,12 @@ function readChallenge(stored: unknown): Challenge | undefined {
 
 function isChallenge(stored: unknown): stored is Challenge {
   const texts = ['id', 'kind', 'pinId', 'channel'];
+  const whoTexts = ['phoneNumber', 'email', 'subject', 'country', 'maskedPhone', 'maskedEmail', 'signedInAs'];
   const numbers = ['begunAt', 'sentAt', 'expiresAt', 'cooldownUntil', 'resendAt', 'attempts', 'attemptsUsed'];
   return (
     texts.every((name) => typeof ownEntry(stored, name) === 'string') &&
     numbers.every((name) => Number.isFinite(ownEntry(stored, name))) &&
+    whoTexts.every((name) => ['string', 'undefined'].includes(typeof ownEntry(stored, name))) &&
     Array.isArray(ownEntry(stored, 'channels'))
   );
 }

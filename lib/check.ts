@@ -226,9 +226,12 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const { user, info } = await callVerify(verify, proof, settings.verifyTimeoutMs).catch(
       refuseLogin(challenge, 'ERR_SMS_OTP_HOST'),
     );
-    // The host may have taken its time, and whoever signed out meanwhile stays out.
-    if (signedInAs(turn.req) !== undefined) {
-      await challenges.requireLiving(turn.req).catch(refuseLogin(challenge, 'no_challenge'));
+    // The host may have taken its time, and whoever signed out meanwhile stays out. Where Passport makes a session for
+    // the login, one of nobody's ends with it in any case.
+    const { req, options } = turn;
+    const isAuthorize = property(options, 'assignProperty') !== undefined;
+    if (isAuthorize || property(options, 'session') === false || signedInAs(req) !== undefined) {
+      await challenges.requireLiving(req).catch(refuseLogin(challenge, 'no_challenge'));
     }
     if (!user) {
       emit({ type: 'login.refused', ...fields, code: 'user_refused' });
@@ -236,12 +239,12 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
       return { ...refusal, info: { ...refusal.info, ...hostInfo(info), code: 'user_refused' } };
     }
     const proven = { at: Date.now(), channel, ...(subject !== undefined && { subject }) };
-    if (property(turn.options, 'assignProperty') === undefined) {
-      markAtLogin(turn.req, name, user, proven, settings.storeTimeoutMs);
+    if (!isAuthorize) {
+      markAtLogin(req, name, user, proven, settings.storeTimeoutMs);
     } else if (settings.signedIn && settings.recipient) {
       // passport.authorize: nobody is logged in, but the number was that of the user who is.
-      const session = requireServerSession(turn.req);
-      await fromSession(turn.req, markNow(turn.req, session, name, proven), settings.storeTimeoutMs);
+      const session = requireServerSession(req);
+      await fromSession(req, markNow(req, session, name, proven), settings.storeTimeoutMs);
     }
     return { type: 'success', user, info: { ...hostInfo(info), channel } };
   }

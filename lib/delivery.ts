@@ -3,7 +3,8 @@
 import type { Action, Turn } from './action.js';
 import type { Payer, SendGrant } from './budgets.js';
 import { type Challenge, maskedRecipient, newChallengeId } from './challenge.js';
-import { codeOf } from './errors.js';
+import { codeOf, fromHost } from './errors.js';
+import type { Awaitable } from './options.js';
 import type { Channel, SentPin } from './otp-client.js';
 import {
   isRefused,
@@ -14,7 +15,7 @@ import {
   type Parts,
   serviceError,
 } from './parts.js';
-import { addressOf, fromHost, isTest, sendContext, type Target } from './recipient.js';
+import { addressOf, isTest, sendContext, type Target } from './recipient.js';
 import { signedInAs } from './request.js';
 
 /** A visitor asked for a PIN as if for the first time: one of a moment ago will do. */
@@ -29,8 +30,8 @@ export interface Delivery {
   send(turn: Turn, target: Target | Challenge, channel: Channel, first?: FirstAsk): Promise<Action>;
   /** Sends the PIN of an open challenge again, or a new one where the old would be of no use. */
   again(turn: Turn, challenge: Challenge, channel: Channel, isIssue: boolean): Promise<Action>;
-  /** The answer for a PIN that is on its way. */
-  onItsWay(turn: Turn, challenge: Challenge, alreadySent: boolean): Action;
+  /** The answer for a PIN that is on its way since an earlier request. */
+  alreadyOnItsWay(turn: Turn, challenge: Challenge): Promise<Action>;
   /** The challenge of this session that a PIN for this recipient and channel would repeat. */
   openFor(turn: Turn, target: Target, channel: Channel): Promise<Challenge | undefined>;
   /** The challenge of this session and of whoever is signed in now, with attempts left and not used. */
@@ -44,7 +45,7 @@ const LEAST_LEFT_MS = 120_000;
 export function createDelivery(parts: Parts): Delivery {
   const { settings, counters, challenges, pace, outcome, emit, fieldsOf } = parts;
   const { client } = settings;
-  return { send, again, onItsWay, openFor, usable };
+  return { send, again, alreadyOnItsWay, openFor, usable };
 
   async function usable({ req }: Turn): Promise<Challenge | undefined> {
     const challenge = await challenges.get(req);
@@ -74,7 +75,7 @@ export function createDelivery(parts: Parts): Delivery {
     const grant = await counters.takeSend(payer, { voice: channel === 'voice', fresh: true });
     if (!grant.granted) {
       const found = grant.isCooldown && first ? await foundAfterAll(turn, target, channel, first) : undefined;
-      return found ? onItsWay(turn, found, true) : parts.tooMany(turn, grant, fieldsOf(target, channel));
+      return found ? alreadyOnItsWay(turn, found) : parts.tooMany(turn, grant, fieldsOf(target, channel));
     }
     const sentAt = Date.now();
     const sent = await deliver({ turn, target, channel, payer, grant });
@@ -115,7 +116,7 @@ export function createDelivery(parts: Parts): Delivery {
     const grant = await counters.takeSend(payer, { voice: channel === 'voice', fresh: false });
     if (!grant.granted) {
       // Another browser asked for a PIN of the same number a moment ago; this one's PIN is as good as before.
-      if (isIssue && grant.isCooldown) return onItsWay(turn, challenge, true);
+      if (isIssue && grant.isCooldown) return alreadyOnItsWay(turn, challenge);
       return parts.tooMany(turn, grant, fieldsOf(challenge, channel));
     }
     const sent = await deliver({ turn, target: challenge, channel, payer, grant, challenge });
@@ -136,9 +137,17 @@ export function createDelivery(parts: Parts): Delivery {
     return theirs;
   }
 
+  // While the service was asked, another request may have written to the session: that stays.
   async function keep(turn: Turn, challenge: Challenge): Promise<Action> {
+    await challenges.refresh(turn.req);
     await challenges.set(turn.req, challenge);
     return onItsWay(turn, challenge, false);
+  }
+
+  // Nothing is written, and the request ends with the session's cookie all the same.
+  async function alreadyOnItsWay(turn: Turn, challenge: Challenge): Promise<Action> {
+    await challenges.requireLiving(turn.req);
+    return onItsWay(turn, challenge, true);
   }
 
   function onItsWay(turn: Turn, challenge: Challenge, alreadySent: boolean): Action {
@@ -232,12 +241,13 @@ export function createDelivery(parts: Parts): Delivery {
     const { beforeSend, canReceivePin, placeholders } = settings;
     const context = sendContext(turn.req, target, channel);
     try {
-      if (beforeSend && (await fromHost('beforeSend', () => beforeSend(context))) !== true) return 'not_now';
+      if (beforeSend && (await fromOption('beforeSend', () => beforeSend(context))) !== true)
+        return 'not_now';
       const isDecoy = challenge
         ? challenge.decoy === true
         : canReceivePin !== undefined &&
-          (await fromHost('canReceivePin', () => canReceivePin(context))) !== true;
-      const values = placeholders && (await fromHost('placeholders', () => placeholders(context)));
+          (await fromOption('canReceivePin', () => canReceivePin(context))) !== true;
+      const values = placeholders && (await fromOption('placeholders', () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
       await challenges.ensureWritable(turn.req);
       return isDecoy ? 'decoy' : request;
@@ -245,6 +255,10 @@ export function createDelivery(parts: Parts): Delivery {
       await counters.giveBack(grant.ticket).catch(() => undefined);
       throw thrown;
     }
+  }
+
+  function fromOption<T>(option: string, call: () => Awaitable<T>): Promise<T> {
+    return fromHost(`The option \`${option}\``, settings.verifyTimeoutMs, call);
   }
 
   function toService(

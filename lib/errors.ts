@@ -79,6 +79,29 @@ export function settled(returned: unknown): unknown {
 }
 
 /**
+ * The answer of a function of the host's, or an error when it fails or has not answered after `ms` milliseconds.
+ *
+ * @param what the function, at the start of a sentence
+ */
+export function fromHost<T>(what: string, ms: number, call: () => T | PromiseLike<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const fail = (thrown: unknown) => {
+      clearTimeout(timer);
+      reject(asError(thrown, `${what} failed with something that is no Error`));
+    };
+    const timer = setTimeout(
+      () => fail(new SmsOtpError('ERR_SMS_OTP_HOST', `${what} has not answered after ${ms} ms`)),
+      ms,
+    );
+    // What throws at once rejects, too.
+    (async () => call())().then((answer) => {
+      clearTimeout(timer);
+      resolve(answer);
+    }, fail);
+  });
+}
+
+/**
  * The answer of a store, or an error when it fails or has not answered after `ms` milliseconds.
  *
  * @param onLate called before the error when it has not answered

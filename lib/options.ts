@@ -98,7 +98,7 @@ interface CommonOptions<Req extends RequestLike> {
   challenges?: ChallengeStore;
   /** A store that has not answered after so many milliseconds is down. @default 3000 */
   storeTimeoutMs?: number;
-  /** A verify callback that has not answered after so many milliseconds has failed. @default 30000 */
+  /** A verify callback, or another function of yours, that has not answered after so many milliseconds has failed. @default 30000 */
   verifyTimeoutMs?: number;
   /** False: `not_now`, nothing is sent and nothing counted. The place for SIM-swap and fraud scores. */
   beforeSend?: (context: SendContext<Req>) => Awaitable<boolean>;

@@ -4,11 +4,11 @@ import { createOutcome, type Outcome, type Turn } from './action.js';
 import { type Counters, createCounters, type Payer, type Refusal } from './budgets.js';
 import { type Challenge, type Challenges, createChallenges, maskedRecipient } from './challenge.js';
 import { createPace, type Operation, type Pace } from './decoy.js';
-import { codeOf, SmsOtpError, settled } from './errors.js';
+import { codeOf, fromHost, SmsOtpError, settled } from './errors.js';
 import type { EventBody, EventFields, SmsOtpEvent } from './events.js';
 import type { Settings } from './options.js';
 import type { Channel } from './otp-client.js';
-import { addressOf, createRecipients, fromHost, isTest, type Recipients, type Target } from './recipient.js';
+import { addressOf, createRecipients, isTest, type Recipients, type Target } from './recipient.js';
 import { clientAddress, property, type RequestLike } from './request.js';
 
 /** The parts of one strategy. */
@@ -41,7 +41,7 @@ export function createParts(settings: Settings): Parts {
   const counters = createCounters({
     ...settings,
     countsTypedNumbers: settings.subject !== undefined,
-    spacesChecks: settings.canReceivePin !== undefined,
+    hasDecoys: settings.canReceivePin !== undefined,
     onNear: (budget, percent) => emit({ type: 'budget.near', budget, percent }),
   });
   const outcome = createOutcome(settings.messages, emit);
@@ -113,7 +113,11 @@ export function createParts(settings: Settings): Parts {
       ...(email !== undefined && { email }),
       ...(subject !== undefined && { subject }),
     };
-    return (await fromHost('knownBrowser', () => knownBrowser(req, recipient))) === true;
+    return (
+      (await fromHost('The option `knownBrowser`', settings.verifyTimeoutMs, () =>
+        knownBrowser(req, recipient),
+      )) === true
+    );
   }
 
   function clientOf(req: RequestLike): Payer['client'] {

@@ -1,9 +1,9 @@
 /** Who gets the PIN: the number that was typed, or the recipient that the host knows, judged by the same rules. */
 
 import type { Challenge } from './challenge.js';
-import { asError, SmsOtpError, settled } from './errors.js';
+import { fromHost, SmsOtpError, settled } from './errors.js';
 import type { CountryCode } from './numbering.js';
-import type { Awaitable, SendContext, Settings } from './options.js';
+import type { SendContext, Settings } from './options.js';
 import type { Channel } from './otp-client.js';
 import { maskedEmail, maskedEnd, type PhoneNumber, readPhoneNumber } from './phone.js';
 import { bodyField, isSessionUser, type RequestLike } from './request.js';
@@ -69,27 +69,19 @@ export function sendContext(req: RequestLike, target: Target, channel: Channel):
   };
 }
 
-/** The answer of one of the host's functions; what it throws stops the request, as an Error. */
-export async function fromHost<T>(option: string, call: () => Awaitable<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (thrown) {
-    throw asError(thrown, `The option \`${option}\` failed with something that is no Error`);
-  }
-}
-
 const NOBODY: NoTarget = { code: 'recipient_missing', details: {} };
 
 /** The rules of one strategy. */
 export function createRecipients(settings: Settings): Recipients {
-  const { recipient, subject, signedIn, client } = settings;
+  const { recipient, subject, signedIn, client, verifyTimeoutMs } = settings;
   return { isTypedByStranger: !recipient && !subject, resolve, isStillTheirs, firstChannels };
 
   async function resolve(req: RequestLike): Promise<Target | NoTarget> {
     if (signedIn && !(await isSignedIn(req))) return NOBODY;
-    if (recipient) return known(await fromHost('recipient', () => recipient(req)));
+    if (recipient)
+      return known(await fromHost('The option `recipient`', verifyTimeoutMs, () => recipient(req)));
     if (!subject) return typed(req, undefined);
-    const user = await fromHost('subject', () => subject(req));
+    const user = await fromHost('The option `subject`', verifyTimeoutMs, () => subject(req));
     return user === null || user === undefined ? NOBODY : typed(req, requireSubject(user, 'subject'));
   }
 
@@ -161,7 +153,10 @@ export function createRecipients(settings: Settings): Recipients {
   async function isStillTheirs(req: RequestLike, challenge: Challenge): Promise<boolean> {
     if (!signedIn) return true;
     if (!(await isSignedIn(req))) return false;
-    if (subject) return (await fromHost('subject', () => subject(req))) === challenge.subject;
+    if (subject)
+      return (
+        (await fromHost('The option `subject`', verifyTimeoutMs, () => subject(req))) === challenge.subject
+      );
     const now = await resolve(req);
     return (
       isTarget(now) &&
@@ -171,15 +166,16 @@ export function createRecipients(settings: Settings): Recipients {
     );
   }
 
+  function isSignedIn(req: RequestLike): Promise<boolean> {
+    const call = () => new Promise<boolean>((resolve) => isSessionUser(req, resolve));
+    return fromHost("Passport's serializer", verifyTimeoutMs, call);
+  }
+
   function requireSubject(user: unknown, option: string): string {
     if (typeof user === 'string' && user !== '') return user;
     const problem = `\`${option}\` must give the subject as a string that is not empty, such as String(user.id)`;
     throw new SmsOtpError('ERR_SMS_OTP_CONFIGURATION', `SmsOtpStrategy '${settings.name}': ${problem}.`);
   }
-}
-
-function isSignedIn(req: RequestLike): Promise<boolean> {
-  return new Promise((resolve) => isSessionUser(req, resolve));
 }
 
 function readEmail(email: unknown): string | undefined {

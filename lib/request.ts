@@ -92,12 +92,25 @@ export function storedUser(req: RequestLike, session: unknown): string | undefin
   return stored === undefined || stored === null ? undefined : JSON.stringify(stored);
 }
 
+/** Whether the response has begun: nothing can be said to the visitor any more. */
+export function isAnswered(req: RequestLike): boolean {
+  return property(property(req, 'res'), 'headersSent') === true;
+}
+
 /**
  * Takes the session off the request. Without its id, express-session neither saves nor destroys anything at the end, nor
  * sends a cookie: the browser may hold a newer one by then.
  */
 export function dropSession(req: RequestLike): void {
   Reflect.set(req, 'session', null);
+  Reflect.set(req, 'sessionID', undefined);
+}
+
+/**
+ * Leaves the session on the request and takes its id: express-session does nothing with it at the end. For a session
+ * that somebody may still write to, such as its own late `reload`.
+ */
+export function detachSession(req: RequestLike): void {
   Reflect.set(req, 'sessionID', undefined);
 }
 

@@ -1,9 +1,26 @@
 /** Marks: the notes in a session that its user has proved a PIN, and the guard that asks for them. */
 
-import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './challenge.js';
+import {
+  dropNotes,
+  ownEntry,
+  requireLiving,
+  type SavableSession,
+  saveSession,
+  setNote,
+  settle,
+} from './challenge.js';
 import { fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
-import { dropSession, header, isSessionUser, property, type RequestLike, signedInAs } from './request.js';
+import {
+  detachSession,
+  dropSession,
+  header,
+  isAnswered,
+  isSessionUser,
+  property,
+  type RequestLike,
+  signedInAs,
+} from './request.js';
 
 /** A proof: when, by which way, and whose. */
 export interface Mark {
@@ -105,7 +122,19 @@ function wrapOnce(session: object, method: string, wrap: (callback: Callback) =>
   const value = (callback: Callback): unknown => {
     if (own) Object.defineProperty(session, method, own);
     else Reflect.deleteProperty(session, method);
-    return Reflect.apply(original, session, [wrap(callback)]);
+    const answer = wrap(callback);
+    let isAnswered = false;
+    const answered: Callback = (error) => {
+      isAnswered = true;
+      answer(error);
+    };
+    try {
+      return Reflect.apply(original, session, [answered]);
+    } catch (thrown) {
+      // A store that throws where it should answer would end the process: Passport calls this in another callback.
+      if (isAnswered) throw thrown;
+      return answered(thrown);
+    }
   };
   Object.defineProperty(session, method, { value, configurable: true, enumerable: false, writable: true });
 }
@@ -122,9 +151,18 @@ function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
     if (isOver) return;
     isOver = true;
     clearTimeout(timer);
-    callback(error);
+    // Passport would redirect a request that the host has answered meanwhile, and what that throws would end the process.
+    const failure = error || (isAnswered(req) ? tooLate() : undefined);
+    // Nor may a login get out that was answered with an error, by the save at the end of the request.
+    if (failure) detachSession(req);
+    callback(failure);
   };
   return end;
+}
+
+/** The error of a login that came after the answer. */
+export function tooLate(): SmsOtpError {
+  return new SmsOtpError('ERR_SMS_OTP_HOST', 'The request had been answered before the login was done');
 }
 
 function writeMark(req: RequestLike, session: object, name: string, proven: Proven): void {
@@ -221,11 +259,22 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
   const { name = 'sms-otp', maxAgeSeconds, channels = ['sms', 'voice'], redirectTo } = options;
   checkGuardOptions(options);
   return function requireSmsOtpGuard(req, res, next) {
+    let isLater = false;
     isSessionUser(req, (isTheirs) => {
       if (isTheirs && isProven(req, name, channels, maxAgeSeconds)) next();
+      else if (isLater) refuseIfLiving(req, res, next);
       else refuse(req, res, next);
     });
+    isLater = true;
   };
+
+  // While the host's serializer was asked, the visitor may have signed out: then no way back is written.
+  function refuseIfLiving(req: RequestLike, res: ResponseLike, next: (error?: unknown) => void): void {
+    requireLiving(req)
+      .catch(() => detachSession(req))
+      .then(() => refuse(req, res, next))
+      .catch(next);
+  }
 
   function refuse(req: RequestLike, res: ResponseLike, next: (error?: unknown) => void): void {
     if (redirectTo === undefined || !isPageView(req)) {

@@ -20,8 +20,10 @@ import { createParts } from './parts.js';
 import { isTarget, type NoTarget, type Target } from './recipient.js';
 import {
   bodyField,
+  detachSession,
   dropSession,
   hasOldPassport,
+  isAnswered,
   isNewSession,
   isPost,
   isSameSite,
@@ -29,7 +31,7 @@ import {
   type RequestLike,
   signedInAs,
 } from './request.js';
-import { signOut } from './second-factor.js';
+import { signOut, tooLate } from './second-factor.js';
 import type { Verify } from './verify.js';
 
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
@@ -89,12 +91,13 @@ export class SmsOtpStrategy<Req extends RequestLike = RequestLike> extends Base 
 }
 
 async function run(decide: (turn: Turn) => Promise<Action>, turn: Turn, actions: Actions): Promise<void> {
-  const action = await decide(turn).catch((thrown: unknown): Action => {
+  let action = await decide(turn).catch((thrown: unknown): Action => {
     return {
       type: 'error',
       error: asError(thrown, 'A function of the host failed with something that is no Error'),
     };
   });
+  if (action.type === 'success' && isAnswered(turn.req)) action = { type: 'error', error: tooLate() };
   try {
     perform(action, actions);
   } catch (thrown) {
@@ -128,6 +131,9 @@ function endWithError(req: RequestLike, { error }: Actions, thrown: Error): void
   }
 }
 
+// Requests whose PIN is on its way. That is a failure to Passport, which then asks the next strategy of the route.
+const served = new WeakSet<RequestLike>();
+
 /** The phases of one strategy. What they throw is the request's error. */
 function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promise<Action> {
   const parts = createParts(settings);
@@ -159,7 +165,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       if (action.type === 'fail' && action.status !== 202) await challenges.requireLiving(turn.req);
       return action;
     } catch (thrown) {
-      if (!(thrown instanceof SessionEnded)) throw thrown;
+      if (!(await isEnd(turn.req, thrown))) throw thrown;
       // Whoever signed out stays out, and who is signed in by now stays in. The request goes on with a session of nobody's.
       const store = property(turn.req, 'sessionStore');
       const generate = property(store, 'generate');
@@ -167,9 +173,21 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       if (typeof generate === 'function') Reflect.apply(generate, store, [turn.req]);
       // Passport may want to leave a message. But its cookie must not take the place of one that the browser has got
       // meanwhile, from the request that ended this session.
-      Reflect.set(turn.req, 'sessionID', undefined);
+      detachSession(turn.req);
+      if (!(thrown instanceof SessionEnded)) throw thrown;
       return outcome(turn, 'no_challenge', {});
     }
+  }
+
+  // What answers an error may write a message, too.
+  async function isEnd(req: RequestLike, thrown: unknown): Promise<boolean> {
+    if (thrown instanceof SessionEnded) return true;
+    // A store that is down is not asked again, or the visitor would wait twice.
+    if (property(thrown, 'code') === 'ERR_SMS_OTP_STORE') return false;
+    return challenges.requireLiving(req).then(
+      () => false,
+      (end: unknown) => end instanceof SessionEnded,
+    );
   }
 
   async function decidePhase(turn: Turn): Promise<Action> {
@@ -183,6 +201,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     const phase = phaseOf(turn);
     challenges.requireReady(req);
     if (phase === 'check') return check(turn);
+    if (served.has(req)) {
+      throw misconfigured(
+        'another strategy of this route has just sent a PIN; give each strategy a route of its own',
+      );
+    }
     for (const option of ['failureRedirect', 'failWithError']) {
       if (options.challengeRedirect === undefined && property(options, option)) {
         throw misconfigured(
@@ -190,7 +213,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
         );
       }
     }
-    return phase === 'issue' ? issue(turn) : resend(turn);
+    const action = await (phase === 'issue' ? issue(turn) : resend(turn));
+    if ('challenge' in action) served.add(req);
+    return action;
   }
 
   function refuse(turn: Turn, code: 'cross_site' | 'method_not_allowed'): Action {
@@ -242,7 +267,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
         delivery.send(turn, target, channel, { earlier }),
       );
     }
-    if (Date.now() < open.cooldownUntil) return delivery.onItsWay(turn, open, true);
+    if (Date.now() < open.cooldownUntil) return delivery.alreadyOnItsWay(turn, open);
     return delivery.again(turn, open, channel, true);
   }
 

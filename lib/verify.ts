@@ -1,6 +1,6 @@
 /** The verify callback: the host's function that turns a proof into a user, and how its answer is waited for. */
 
-import { asError, SmsOtpError } from './errors.js';
+import { fromHost } from './errors.js';
 import type { Awaitable } from './options.js';
 import type { Channel } from './otp-client.js';
 import type { RequestLike } from './request.js';
@@ -42,32 +42,20 @@ export function callVerify(
   proof: Proof,
   timeoutMs: number,
 ): Promise<{ user: unknown; info: unknown }> {
-  return new Promise((resolve, reject) => {
-    const fail = (thrown: unknown) => {
-      clearTimeout(timer);
-      reject(asError(thrown, 'The verify callback failed with something that is no Error'));
-    };
-    const timer = setTimeout(
-      () =>
-        fail(
-          new SmsOtpError('ERR_SMS_OTP_HOST', `The verify callback has not answered after ${timeoutMs} ms`),
-        ),
-      timeoutMs,
-    );
-    const answer = (user: unknown, info?: unknown) => {
-      clearTimeout(timer);
-      resolve({ user, info });
-    };
-    const done: VerifyDone = (error, user, info) => {
-      if (!error) answer(user, info);
-      else fail(error);
-    };
-    const called = (async () => verify(proof, done))();
-    called.then((user) => {
-      // A function that takes `done` and returns nothing has not answered yet.
-      if (user !== undefined || verify.length < 2) answer(user);
-    }, fail);
-  });
+  const call = () =>
+    new Promise<{ user: unknown; info: unknown }>((resolve, reject) => {
+      const answer = (user: unknown, info?: unknown) => resolve({ user, info });
+      const done: VerifyDone = (error, user, info) => {
+        if (!error) answer(user, info);
+        else reject(error);
+      };
+      const called = (async () => verify(proof, done))();
+      called.then((user) => {
+        // A function that takes `done` and returns nothing has not answered yet.
+        if (user !== undefined || verify.length < 2) answer(user);
+      }, reject);
+    });
+  return fromHost('The verify callback', timeoutMs, call);
 }
 
 /** What the host says beside its answer, as an object; a text counts as its message. */

@@ -4,7 +4,7 @@ import { type ClientRequest, request } from 'node:http';
 import type { PinVerification, SendContext } from 'passport-sms-otp';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createPace } from '../lib/decoy.js';
-import { createHost, type FakeClient, fakeClient, type Host, listen } from './support/host.js';
+import { createHost, type FakeClient, fakeClient, type Host, listen, PIN } from './support/host.js';
 
 const START = Date.UTC(2026, 0, 1, 12);
 
@@ -197,6 +197,31 @@ describe('a number that cannot receive a PIN is answered like one that can', () 
       ];
       await both(browsers, (visitor) => visitor.issue());
       for (let wrong = 1; wrong <= 5; wrong += 1) {
+        await both(browsers, (visitor) => visitor.check());
+        later(4);
+      }
+      later(31);
+    }
+    const refused = await both([known, unknown], (visitor) => visitor.issue());
+    expect(JSON.parse(refused.body).outcome).toMatchObject({ budget: 'failuresPerNumber' });
+  });
+
+  it('at the limit of its failures, also where its owner has logged in meanwhile', async () => {
+    const [known, unknown] = pair();
+    for (let challenge = 1; challenge <= 2; challenge += 1) {
+      const browsers: [Visitor, Visitor] = [
+        new Visitor(known.phone, `watched ${challenge}`),
+        new Visitor(unknown.phone, `watched ${challenge}`),
+      ];
+      await both(browsers, (visitor) => visitor.issue());
+      for (let wrong = 1; wrong <= 5; wrong += 1) {
+        if (challenge === 2 && wrong === 5) {
+          const owner = new Visitor(known.phone, 'the owner');
+          later(31);
+          await owner.issue();
+          later(4);
+          expect((await owner.check(PIN)).status).toContain('200');
+        }
         await both(browsers, (visitor) => visitor.check());
         later(4);
       }

@@ -2,16 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Challenge } from '../lib/challenge.js';
+import { fromHost } from '../lib/errors.js';
 import { parseOptions, type SmsOtpStrategyOptions } from '../lib/options.js';
-import {
-  addressOf,
-  createRecipients,
-  fromHost,
-  isTarget,
-  isTest,
-  sendContext,
-  type Target,
-} from '../lib/recipient.js';
+import { addressOf, createRecipients, isTarget, isTest, sendContext, type Target } from '../lib/recipient.js';
 import type { RequestLike } from '../lib/request.js';
 import { fakeClient } from './support/host.js';
 
@@ -343,20 +336,20 @@ describe('what the host’s functions are told of a send', () => {
 
 describe('a function of the host', () => {
   it('answers at once or later', async () => {
-    expect(await fromHost('recipient', () => 5)).toBe(5);
-    expect(await fromHost('recipient', async () => 6)).toBe(6);
+    expect(await fromHost('It', 1000, () => 5)).toBe(5);
+    expect(await fromHost('It', 1000, async () => 6)).toBe(6);
   });
 
   it('fails with its own Error, or with one that names the option', async () => {
     const own = new TypeError('mine');
     await expect(
-      fromHost('recipient', () => {
+      fromHost('It', 1000, () => {
         throw own;
       }),
     ).rejects.toBe(own);
-    await expect(fromHost('recipient', () => Promise.reject('no'))).rejects.toMatchObject({
+    await expect(fromHost('It', 1000, () => Promise.reject('no'))).rejects.toMatchObject({
       name: 'SmsOtpError',
-      message: 'The option `recipient` failed with something that is no Error',
+      message: 'It failed with something that is no Error',
       cause: 'no',
     });
     const failing = rules({ countries: undefined, recipient: () => Promise.reject('no') });
@@ -364,6 +357,27 @@ describe('a function of the host', () => {
     const other = rules({ subject: () => Promise.reject('no'), signedIn: true });
     await expect(other.resolve(typing(MOBILE, signedIn))).rejects.toThrow('`subject`');
     await expect(other.isStillTheirs(request(signedIn), {} as Challenge)).rejects.toThrow('`subject`');
+  });
+
+  it('fails when it never answers', async () => {
+    const silent = () => new Promise<never>(() => {});
+    await expect(fromHost('It', 20, silent)).rejects.toMatchObject({
+      code: 'ERR_SMS_OTP_HOST',
+      status: 500,
+      message: 'It has not answered after 20 ms',
+    });
+    for (const options of [
+      { countries: undefined, recipient: silent },
+      { subject: silent, signedIn: true },
+    ]) {
+      const late = rules({ verifyTimeoutMs: 20, ...options });
+      await expect(late.resolve(request(signedIn))).rejects.toThrow('has not answered after 20 ms');
+    }
+    const serializer = { _serializeUser: () => {} };
+    const late = rules({ verifyTimeoutMs: 20, subject: () => 'u1', signedIn: true });
+    await expect(
+      late.resolve({ ...request(signedIn), _sessionManager: serializer } as never),
+    ).rejects.toThrow("Passport's serializer has not answered after 20 ms");
   });
 });
 

@@ -1,5 +1,7 @@
 /** What would take the process down: everything that the host's functions may do behind our back. */
 
+import type { Response } from 'express';
+import session from 'express-session';
 import type { SmsOtpEvent } from 'passport-sms-otp';
 import { expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
@@ -121,4 +123,151 @@ it('a dead challenge makes no counter grow, whoever types into it', async () => 
   }
   expect(counters.calls.get('budget consume')).toBe(before);
   expect(client.checks).toHaveLength(5);
+});
+
+/** A store whose every answer but a request's first comes late. */
+class LateStore extends session.MemoryStore {
+  lateMs = 0;
+  answer: 'right' | 'gone' | 'error' = 'right';
+  #reads = 0;
+
+  start(lateMs: number, answer: LateStore['answer']): void {
+    Object.assign(this, { lateMs, answer });
+    this.#reads = 0;
+  }
+
+  override get(id: string, callback: Parameters<session.MemoryStore['get']>[1]): void {
+    this.#reads += 1;
+    if (this.lateMs === 0 || this.#reads === 1) {
+      super.get(id, callback);
+      return;
+    }
+    setTimeout(() => {
+      if (this.answer === 'right') super.get(id, callback);
+      else callback(this.answer === 'error' ? new Error('the connection was lost') : null);
+    }, this.lateMs);
+  }
+}
+
+it.each(['right', 'gone', 'error'] as const)(
+  'a session store whose answer comes after its time, and then is %s, ends in 503 and not the process',
+  async (answer) => {
+    const thrown: unknown[] = [];
+    const note = (error: unknown) => thrown.push(error);
+    process.on('uncaughtException', note);
+    const store = new LateStore();
+    const client = fakeClient();
+    const host = createHost(client, { session: { store }, strategy: { storeTimeoutMs: 40 } });
+    const at = await serve(host);
+    for (const act of ['issue', 'resend', 'check'] as const) {
+      const visitor = host.browser(at);
+      await visitor.issue(`+3859112345${['issue', 'resend', 'check'].indexOf(act)}7`);
+      store.start(80, answer);
+      const { status } = await (act === 'check' ? visitor.check('000000') : visitor[act]());
+      expect([429, 503], act).toContain(status);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      store.start(0, 'right');
+    }
+    process.off('uncaughtException', note);
+    expect(thrown).toEqual([]);
+  },
+);
+
+it.each([
+  ['set', 'throws'],
+  ['destroy', 'throws'],
+  ['set', 'says so'],
+  ['destroy', 'says so'],
+] as const)(
+  'a session store that throws where it should answer, or fails once (%s), logs nobody in, and the process goes on',
+  async (method, fails) => {
+    const store = new session.MemoryStore();
+    const client = fakeClient();
+    const host = createHost(client, { session: { store } });
+    const visitor = host.browser(await serve(host));
+    await visitor.issue();
+    const verify = client.onVerify;
+    client.onVerify = async (...asked) => {
+      const original = Reflect.get(store, method);
+      // Once: express-session writes for itself at the end of the request.
+      Reflect.set(store, method, (...args: unknown[]) => {
+        Reflect.set(store, method, original);
+        const down = new Error('the store is down');
+        if (fails === 'throws') throw down;
+        (args.at(-1) as (error: Error) => void)(down);
+      });
+      return verify(...asked);
+    };
+    expect((await visitor.check()).status).toBe(500);
+    expect((await visitor.get('/me')).body.user).toBeNull();
+  },
+);
+
+it('a request that the host has answered meanwhile ends, and the process goes on', async () => {
+  for (const slow of ['the service', 'the store']) {
+    const thrown: unknown[] = [];
+    const note = (error: unknown) => thrown.push(error);
+    process.on('uncaughtException', note);
+    const client = fakeClient();
+    const store = new session.MemoryStore();
+    let response: Response | undefined;
+    const host = createHost(client, {
+      session: { store },
+      before: [
+        (_req, res, next) => {
+          response = res;
+          next();
+        },
+      ],
+      routes: (app, { passport }) => {
+        app.post(
+          '/pin',
+          passport.authenticate('sms-otp', { phase: 'check', successRedirect: '/' } as object),
+        );
+      },
+    });
+    const visitor = host.browser(await serve(host));
+    await visitor.issue();
+    const verify = client.onVerify;
+    client.onVerify = async (...asked) => {
+      if (slow === 'the service') response?.status(503).end();
+      else {
+        const set = store.set.bind(store);
+        store.set = (...args) => {
+          response?.status(503).end();
+          set(...args);
+        };
+      }
+      return verify(...asked);
+    };
+    expect((await visitor.post('/pin', { pin: PIN })).status, slow).toBe(503);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    // The answer that the host gave during the login had the cookie of the login.
+    const { user } = (await visitor.get('/me')).body;
+    expect(user === null, slow).toBe(slow === 'the service');
+    process.off('uncaughtException', note);
+    expect(thrown).toEqual([]);
+    expect(host.errors.map(String)).toEqual([
+      'SmsOtpError: The request had been answered before the login was done',
+    ]);
+  }
+});
+
+it.each<[string, LooseOptions]>([
+  ['recipient', { recipient: () => new Promise(() => {}) }],
+  ['subject', { subject: () => new Promise(() => {}) }],
+  ['beforeSend', { beforeSend: () => new Promise(() => {}) }],
+  ['canReceivePin', { canReceivePin: () => new Promise(() => {}) }],
+  ['knownBrowser', { knownBrowser: () => new Promise(() => {}) }],
+  ['placeholders', { placeholders: () => new Promise(() => {}) }],
+])('%s that never answers ends in 500, and nothing is sent', async (option, strategy) => {
+  const client = fakeClient();
+  const host = createHost(client, { strategy: { verifyTimeoutMs: 50, ...strategy } });
+  const { status, body } = await host.browser().issue();
+  expect(status).toBe(500);
+  expect(body.error).toEqual({
+    code: 'ERR_SMS_OTP_HOST',
+    message: `The option \`${option}\` has not answered after 50 ms`,
+  });
+  expect(client.sends).toEqual([]);
 });

@@ -130,7 +130,7 @@ function setUp(changes: Partial<CounterSettings> = {}) {
     pinTtlSeconds: 600,
     attempts: 5,
     countsTypedNumbers: false,
-    spacesChecks: false,
+    hasDecoys: false,
     onNear: (budget, percent) => near.push([budget, percent]),
     ...changes,
   });
@@ -185,7 +185,7 @@ describe('the limiters', () => {
   });
 
   it('are one for each limit, each with a prefix of its own', () => {
-    const { store } = setUp({ countsTypedNumbers: true, spacesChecks: true });
+    const { store } = setUp({ countsTypedNumbers: true, hasDecoys: true });
     expect(store.made).toEqual([
       budget('sendsPerNumber', 1, 30),
       budget('sendsPerNumber', 5, HOUR),
@@ -591,7 +591,7 @@ describe('a turn to check', () => {
 
   it('comes three seconds after the one before, for one of those who wait', async () => {
     vi.useFakeTimers({ now: START });
-    const { counters } = setUp({ spacesChecks: true });
+    const { counters } = setUp({ hasDecoys: true });
     expect(await counters.turnToCheck('C', PHONE)).toBe(true);
     expect(await counters.turnToCheck('D', PHONE)).toBe(true);
     const answers: boolean[] = [];
@@ -605,7 +605,7 @@ describe('a turn to check', () => {
 
   it('comes four times a second for a number, whichever challenges, and for no more than four seconds', async () => {
     vi.useFakeTimers({ now: START });
-    const { store, counters } = setUp({ spacesChecks: true });
+    const { store, counters } = setUp({ hasDecoys: true });
     const answers: boolean[] = [];
     const waiting = Array.from({ length: 20 }, async (_, index) =>
       answers.push(await counters.turnToCheck(`C${index}`, PHONE)),
@@ -753,6 +753,17 @@ describe('a login', () => {
     await fail();
     await counters.complete(payer(), [], { sentAt: START });
     expect(store.keys('failuresPerNumber:900')).toEqual([`known:${NUMBER}`]);
+  });
+
+  it('leaves the failures of strangers where nobody may learn that there was one', async () => {
+    const { store, counters } = setUp({ hasDecoys: true });
+    const known = payer({ known: true });
+    await counters.takeCheck(payer(), { id: 'C', attemptsUsed: 0 });
+    await counters.takeCheck(known, { id: 'D', attemptsUsed: 0 });
+    await counters.complete(payer(), [], { sentAt: START });
+    expect(store.keys('failuresPerNumber:900')).toEqual([NUMBER, `known:${NUMBER}`]);
+    await counters.complete(known, [], { sentAt: START });
+    expect(store.keys('failuresPerNumber:900')).toEqual([NUMBER]);
   });
 
   it('without a credit gives the client nothing', async () => {

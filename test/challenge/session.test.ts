@@ -12,7 +12,7 @@ import {
   setNote,
   settle,
 } from '../../lib/challenge.js';
-import { SessionEnded } from '../../lib/errors.js';
+import { SessionEnded, SmsOtpError } from '../../lib/errors.js';
 
 const CHALLENGE: Challenge = {
   kind: 'typed',
@@ -173,6 +173,17 @@ describe('a challenge in the session', () => {
     }
   });
 
+  it.each(['phoneNumber', 'email', 'subject', 'country', 'maskedPhone', 'maskedEmail', 'signedInAs'])(
+    'is none with nonsense for %s',
+    async (name) => {
+      for (const nonsense of [null, 7, {}, ['+385911234567']]) {
+        const smsOtp = { challenges: { 'sms-otp': { ...CHALLENGE, [name]: nonsense } } };
+        const { req } = createSession({ smsOtp });
+        expect(await createChallenges(sessionChallenges, 'sms-otp', 1000).get(req)).toBeUndefined();
+      }
+    },
+  );
+
   it('is one without what not every recipient has', async () => {
     const least = Object.fromEntries(one.filter(([key]) => required.includes(key)));
     const { req } = createSession({ smsOtp: { challenges: { 'sms-otp': least } } });
@@ -199,18 +210,13 @@ describe('the challenges of a strategy', () => {
     expect(stored(session)).toEqual({});
   });
 
-  it('are read again by a session that can, and stay as they were where it cannot', async () => {
-    const reload = vi.fn((done: Callback) => done());
-    const broken = vi.fn((done: Callback) => done(new Error('no such session')));
+  it('stay as they were in a session that is of this request alone, or that cannot be read again', async () => {
+    const reload = vi.fn();
     const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
-    for (const method of [reload, broken]) {
-      const { req, session } = createSession({ reload: method });
-      await challenges.refresh(req);
-      expect(method).toHaveBeenCalledOnce();
-      expect(method.mock.contexts).toEqual([session]);
-    }
+    await challenges.refresh(createSession({ reload }).req);
     await challenges.refresh(createSession({ reload: 'nothing' }).req);
     await challenges.refresh(createSession().req);
+    expect(reload).not.toHaveBeenCalled();
   });
 
   it('elsewhere leave the session alone', async () => {
@@ -293,6 +299,60 @@ describe('a session that the browser came with', () => {
       await expect(act(req)).rejects.toBeInstanceOf(SessionEnded);
       expect(saved).toEqual([]);
     }
+  });
+
+  it('is read again, with what another request has put there', async () => {
+    const { req } = known((_id, answer) => answer(null, {}));
+    const reload = vi.fn((done: Callback) => {
+      setNote(req.session, 'challenges', 'sms-otp', CHALLENGE);
+      done();
+    });
+    Object.assign(req.session, { reload });
+    await challenges.refresh(req);
+    expect(reload.mock.contexts).toEqual([req.session]);
+    expect(await challenges.get(req)).toEqual(CHALLENGE);
+  });
+
+  it.each([
+    ['has ended', null, undefined, SessionEnded],
+    ['cannot be read for once', null, {}, SmsOtpError],
+    ['has a store that is down', new Error('down'), undefined, SmsOtpError],
+  ])('is not taken for what it was when it %s', async (_what, error, found, thrown) => {
+    const { req } = known((_id, answer) => answer(error, found));
+    Object.assign(req.session, { reload: (done: Callback) => done(new Error('failed to load session')) });
+    await expect(challenges.refresh(req)).rejects.toBeInstanceOf(thrown);
+  });
+
+  it('is not read as that of somebody else', async () => {
+    const { req } = known((_id, answer) => answer(null, {}));
+    const reload = (done: Callback) => {
+      Object.assign(req.session, { passport: { user: 'u2' } });
+      done();
+    };
+    Object.assign(req.session, { passport: { user: 'u1' }, reload });
+    await expect(challenges.refresh(req)).rejects.toBeInstanceOf(SessionEnded);
+  });
+
+  it('is left where it is when it comes late, without its id', async () => {
+    const { req } = known((_id, answer) => answer(null, {}));
+    Object.assign(req.session, { reload: () => {} });
+    const { session } = req;
+    const impatient = createChallenges(sessionChallenges, 'sms-otp', 20);
+    await expect(impatient.refresh(req)).rejects.toMatchObject({ code: 'ERR_SMS_OTP_STORE' });
+    expect([req.session, req.sessionID]).toEqual([session, undefined]);
+  });
+
+  it.each([
+    ['u1', 1],
+    [undefined, 0],
+  ])('is saved without a used challenge where somebody is signed in (%j)', async (user, times) => {
+    const { req, saved } = known((_id, answer) => answer(null, { passport: { user } }));
+    Object.assign(req.session, { passport: { user } });
+    setNote(req.session, 'challenges', 'sms-otp', CHALLENGE);
+    await challenges.forget(req);
+    expect(await challenges.get(req)).toBeUndefined();
+    expect(saved).toHaveLength(times);
+    expect(saved.join()).not.toContain(CHALLENGE.id);
   });
 
   it.each([

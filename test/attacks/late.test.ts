@@ -1,0 +1,395 @@
+/**
+ * What another request of the same session does while one of ours waits, for the service, the host or the store: a
+ * sign-out stands, a login in another tab keeps its cookie, and what was written stays written.
+ */
+
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { SessionOptions } from 'express-session';
+import { requireSmsOtp, SmsOtpStrategy } from 'passport-sms-otp';
+import request from 'supertest';
+import { describe, expect, it } from 'vitest';
+import { expectNoUnhandledRejection } from '../support/calm.js';
+import { createHost, fakeClient, type LooseOptions, PHONE, PIN, serve } from '../support/host.js';
+
+expectNoUnhandledRejection();
+
+/** A place where the next request waits, once the gate is shut. */
+function createGate() {
+  let isShut = false;
+  let arrived: () => void = () => undefined;
+  let open: () => void = () => undefined;
+  return {
+    async pass(): Promise<void> {
+      if (!isShut) return;
+      isShut = false;
+      arrived();
+      await new Promise<void>((resolve) => {
+        open = resolve;
+      });
+    },
+    /** Resolves when somebody waits. */
+    shut(): Promise<void> {
+      isShut = true;
+      return new Promise((resolve) => {
+        arrived = resolve;
+      });
+    },
+    open: () => open(),
+  };
+}
+
+/** Express: what went wrong, told on the next page. */
+const flash: ErrorRequestHandler = (_error, req, res, _next) => {
+  Object.assign(req.session, { messages: ['Something went wrong'] });
+  res.redirect(303, '/');
+};
+
+const ROLLING = { rolling: true, cookie: { maxAge: 60_000 } };
+
+interface SiteOptions {
+  session?: Partial<SessionOptions>;
+  strategy?: LooseOptions;
+  before?: RequestHandler[];
+  issue?: object;
+  check?: object;
+  /** Answers errors. */
+  onError?: ErrorRequestHandler;
+  verify?: () => Promise<never>;
+}
+
+/** A site with passwords, and a step up by phone. */
+async function site({ session, strategy, issue, check, onError, verify, before = [] }: SiteOptions = {}) {
+  const client = fakeClient();
+  const gate = createGate();
+  let isDown = false;
+  const atGate =
+    <Args extends unknown[], Answer>(ask: (...args: Args) => Promise<Answer>) =>
+    async (...args: Args): Promise<Answer> => {
+      await gate.pass();
+      if (isDown) throw new Error('the service is down');
+      return ask(...args);
+    };
+  const slow = {
+    ...client,
+    sendPin: atGate(client.sendPin.bind(client)),
+    verifyPin: atGate(client.verifyPin.bind(client)),
+  };
+  const host = createHost(slow, {
+    ...(session && { session }),
+    strategy: {
+      signedIn: true,
+      recipient: ({ user }) => (user ? { phoneNumber: PHONE, subject: 'u1' } : null),
+      budgets: { sendsPerNumber: null },
+      ...strategy,
+    },
+    verify: verify ?? (async ({ subject }) => host.users.get(subject ?? '') ?? false),
+    routes(app, { passport }) {
+      app.use(...before, (_req, _res, next) => next());
+      app.post('/password', (req, res, next) => {
+        const id = String(req.body.id ?? 'u1');
+        req.logIn(host.users.get(id) as Express.User, (error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/logout', (req, res, next) => {
+        req.logOut((error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/forget-user', (req, res) => {
+        Object.assign(Reflect.get(req.session, 'passport'), { user: undefined });
+        res.end();
+      });
+      app.post('/note', (req, res) => {
+        Object.assign(req.session, { note: req.body.note });
+        res.end();
+      });
+      app.get('/secret', requireSmsOtp({ redirectTo: '/confirm' }) as never, (_req, res) => res.end());
+      const phase = (phase: string, options: object = {}) =>
+        passport.authenticate('sms-otp', { phase, ...options } as object);
+      app.post('/issue', phase('issue', issue));
+      app.post('/pin', phase('check', check), async (_req, res) => {
+        await gate.pass();
+        res.end();
+      });
+      if (onError) app.use(onError);
+    },
+  });
+  for (const id of ['u1', 'u2']) host.users.set(id, { id, phoneNumber: PHONE });
+  const at = await serve(host);
+  const first = await request(at).post('/password').type('form').send({});
+  const cookie = String(first.headers['set-cookie']).split(';')[0] ?? '';
+  const post = (path: string, form: object = {}) =>
+    request(at).post(path).set('Cookie', cookie).set('Sec-Fetch-Site', 'same-origin').type('form').send(form);
+  const get = (path: string) => request(at).get(path).set('Cookie', cookie).set('Accept', 'text/html');
+  return {
+    at,
+    client,
+    host,
+    gate,
+    post,
+    get,
+    fail: () => {
+      isDown = true;
+    },
+    /** Sends a request, does something else while it waits at the gate, and then lets it go on. */
+    async overtaken(late: () => PromiseLike<request.Response>, meanwhile: () => PromiseLike<unknown>) {
+      const waiting = gate.shut();
+      const answer = Promise.resolve(late());
+      await waiting;
+      await meanwhile();
+      gate.open();
+      return answer;
+    },
+  };
+}
+
+type Site = Awaited<ReturnType<typeof site>>;
+
+async function expectNobody({ get }: Site): Promise<void> {
+  expect((await get('/me')).body.user).toBeNull();
+}
+
+/** From now on the host's serializer waits. */
+function serializeBy({ host }: Site, wait: () => Promise<void>): void {
+  const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+  serializers.unshift((user: object, done: (error: null, id: unknown) => void) => {
+    void wait().then(() => done(null, Reflect.get(user, 'id')));
+  });
+}
+
+describe('whoever signed out meanwhile stays out', () => {
+  const slowResolver = (): [SiteOptions, { pass: () => Promise<void> }] => {
+    const at = { pass: async () => {} };
+    const recipient: LooseOptions['recipient'] = async ({ user }) => {
+      await at.pass();
+      return user ? { phoneNumber: PHONE, subject: 'u1' } : null;
+    };
+    return [{ strategy: { recipient, budgets: {} } }, at];
+  };
+
+  it.each<[string, SiteOptions]>([
+    ['a message of the error handler', { onError: flash }],
+    ['a cookie that is sent anew', { session: ROLLING }],
+    ['a session that is always saved', { session: { resave: true } }],
+    [
+      'a count of visits',
+      {
+        before: [
+          (req, _res, next) => {
+            Object.assign(req.session, { visits: Number(Reflect.get(req.session, 'visits') ?? 0) + 1 });
+            next();
+          },
+        ],
+      },
+    ],
+  ])('when the service fails, with %s', async (_what, options) => {
+    for (const path of ['/issue', '/pin']) {
+      const it = await site(options);
+      if (path === '/pin') await it.post('/issue');
+      const { headers } = await it.overtaken(
+        () => it.post(path, { pin: '000000' }),
+        async () => {
+          it.fail();
+          await it.post('/logout');
+        },
+      );
+      expect(headers['set-cookie'], path).toBeUndefined();
+      await expectNobody(it);
+    }
+  });
+
+  it.each<[string, SiteOptions]>([
+    [
+      'a failure with a message',
+      { issue: { failureMessage: true, challengeRedirect: '/pin', failureRedirect: '/' } },
+    ],
+    ['an answer of status 202', { session: ROLLING }],
+    ['a redirect', { issue: { challengeRedirect: '/pin' }, session: ROLLING }],
+  ])('when a PIN is on its way already, with %s', async (_what, more) => {
+    const [options, at] = slowResolver();
+    const it = await site({ ...options, ...more });
+    await it.post('/issue');
+    at.pass = it.gate.pass;
+    const { headers } = await it.overtaken(
+      () => it.post('/issue'),
+      () => it.post('/logout'),
+    );
+    expect(it.client.sends).toHaveLength(1);
+    expect(headers['set-cookie']).toBeUndefined();
+    await expectNobody(it);
+  });
+
+  it('when Passport has saved the session without its user and not yet destroyed it', async () => {
+    for (const path of ['/issue', '/pin']) {
+      const it = await site({ issue: { failureMessage: true }, check: { failureMessage: true } });
+      if (path === '/pin') await it.post('/issue');
+      await it.overtaken(
+        () => it.post(path, { pin: '000000' }),
+        () => it.post('/forget-user'),
+      );
+      await expectNobody(it);
+    }
+  });
+
+  it.each<[string, () => Promise<never>]>([
+    ['rejects', () => Promise.reject(new Error('the database is down'))],
+    ['never answers', () => new Promise(() => {})],
+  ])('when verify %s', async (_what, end) => {
+    const it: Site = await site({
+      strategy: { verifyTimeoutMs: 100 },
+      verify: async () => {
+        await it.post('/logout');
+        return end();
+      },
+    });
+    await it.post('/issue');
+    expect((await it.post('/pin', { pin: PIN })).status).toBe(500);
+    await expectNobody(it);
+  });
+
+  it.each<[string, object]>([
+    ['authorized', { assignProperty: 'account' }],
+    ['authenticated without a session', { session: false }],
+  ])('when the handler of a request that was %s is slow', async (_what, check) => {
+    const it = await site({
+      check,
+      strategy: { recipient: undefined, subject: () => 'u1', countries: ['HR'] },
+    });
+    await it.post('/issue', { phone: PHONE });
+    // The service first, the handler afterwards.
+    const { status } = await it.overtaken(
+      () => it.post('/pin', { pin: PIN }),
+      async () => {
+        const handler = it.gate.shut();
+        it.gate.open();
+        await handler;
+        await it.post('/logout');
+      },
+    );
+    expect(status).toBe(200);
+    await expectNobody(it);
+  });
+
+  it('when the guard has waited for the serializer, and would write the way back', async () => {
+    const it = await site();
+    serializeBy(it, () => it.gate.pass());
+    const { status, headers } = await it.overtaken(
+      () => it.get('/secret'),
+      () => it.post('/logout'),
+    );
+    expect([status, headers.location]).toEqual([303, '/confirm']);
+    await expectNobody(it);
+    // Who is still there gets a way back.
+    const other = await site();
+    serializeBy(other, () => new Promise((resolve) => setTimeout(resolve, 5)));
+    expect((await other.get('/secret')).status).toBe(303);
+    expect((await other.get('/me')).body.session.returnTo).toBe('/secret');
+  });
+});
+
+it.each<[string, SiteOptions]>([
+  ['the send fails, and the cookie is sent anew', { session: ROLLING }],
+  ['the send fails, and the cookie has an end', { session: { cookie: { maxAge: 60_000 } } }],
+])('a login in another tab keeps its cookie when %s', async (_what, options) => {
+  const it = await site(options);
+  const { headers } = await it.overtaken(
+    () => it.post('/issue'),
+    async () => {
+      it.fail();
+      const { headers } = await it.post('/password', { id: 'u2' });
+      expect(headers['set-cookie']).toHaveLength(1);
+    },
+  );
+  expect(headers['set-cookie']).toBeUndefined();
+});
+
+it.each([{ session: false }, { assignProperty: 'account' }])(
+  'a login in another tab keeps its cookie when a right PIN comes late (%j)',
+  async (check) => {
+    const gate = createGate();
+    const host = createHost(fakeClient(), {
+      session: ROLLING,
+      phases: { check },
+      verify: async () => {
+        await gate.pass();
+        return { id: 'u1' };
+      },
+    });
+    const browser = host.browser(await serve(host));
+    await browser.issue();
+    const { id } = (await browser.get('/me')).body;
+    const waiting = gate.shut();
+    const late = Promise.resolve(browser.check());
+    await waiting;
+    // As the login in the other tab does it.
+    await new Promise((resolve) => host.store.destroy(id, resolve));
+    gate.open();
+    const { status, headers } = await late;
+    expect([status, headers['set-cookie']]).toEqual([401, undefined]);
+  },
+);
+
+it('what another request has written to the session meanwhile stays', async () => {
+  const it = await site();
+  await it.post('/note', { note: 'sudo' });
+  for (const [path, pin] of [
+    ['/issue', ''],
+    ['/pin', '000000'],
+  ] as const) {
+    const { status } = await it.overtaken(
+      () => it.post(path, { pin }),
+      () => it.post('/note', { note: `changed during ${path}` }),
+    );
+    expect([202, 401]).toContain(status);
+    const { session: kept } = (await it.get('/me')).body;
+    expect(kept.note).toBe(`changed during ${path}`);
+  }
+});
+
+describe('two strategies', () => {
+  async function both(client = fakeClient(), slowClient = client) {
+    const host = createHost(client, {
+      routes(app, { passport }) {
+        const shared = { applicationId: 'APP', messageId: 'MSG', countries: ['HR'] as ['HR'] };
+        passport.use(
+          new SmsOtpStrategy({ client: slowClient, name: 'two', ...shared }, async () => ({ id: 'two' })),
+        );
+        app.get('/begin', (req, res) => {
+          Object.assign(req.session, { begun: true });
+          res.end();
+        });
+        app.post('/two', passport.authenticate('two', { phase: 'issue' } as object));
+        app.post('/both', passport.authenticate(['sms-otp', 'two'], { phase: 'issue' } as object));
+      },
+    });
+    const browser = host.browser(await serve(host));
+    await browser.get('/begin');
+    return { host, browser };
+  }
+
+  it('whose PINs are sent at the same time in one session keep both challenges', async () => {
+    const client = fakeClient();
+    const gate = createGate();
+    const { browser } = await both(client, {
+      ...client,
+      async sendPin(asked) {
+        await gate.pass();
+        return client.sendPin(asked);
+      },
+    });
+    const waiting = gate.shut();
+    const late = Promise.resolve(browser.post('/two', { phone: PHONE }));
+    await waiting;
+    expect((await browser.issue()).status).toBe(202);
+    gate.open();
+    expect((await late).status).toBe(202);
+    expect((await browser.check()).status).toBe(200);
+  });
+
+  it('of one route send one PIN, and the host is told', async () => {
+    const client = fakeClient();
+    const { host, browser } = await both(client);
+    expect((await browser.post('/both', { phone: PHONE })).status).toBe(500);
+    expect(client.sends).toHaveLength(1);
+    expect(String(host.errors[0])).toContain('a route of its own');
+    // Where the first one has not sent, the second may.
+    expect((await browser.post('/both', { phone: 'nonsense' })).status).toBe(400);
+  });
+});
