@@ -1,6 +1,7 @@
 /** The open challenge, where it is kept, and what a page may know of it. */
 
 import { randomBytes } from 'node:crypto';
+import { endedSessions } from './ended.js';
 import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
@@ -167,7 +168,17 @@ export function settle(call: (callback: Callback) => unknown): Promise<void> {
  */
 export async function saveSession(req: RequestLike, session: SavableSession): Promise<void> {
   await requireLiving(req);
+  await saveLiving(req, session);
+}
+
+// Ended while it was being saved, it is there again.
+async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
+  const id = property(req, 'sessionID');
   await settle((callback) => session.save(callback));
+  if (!endedSessions(req).has(id)) return;
+  const store = property(req, 'sessionStore');
+  await settle((callback) => Reflect.apply(Object(store).destroy, store, [id, callback]));
+  throw new SessionEnded();
 }
 
 /**
@@ -184,13 +195,16 @@ export async function requireLiving(req: RequestLike): Promise<void> {
   const store = property(req, 'sessionStore');
   const get = property(store, 'get');
   if (typeof get !== 'function' || isNewSession(req)) return;
+  const id = property(req, 'sessionID');
+  const ended = endedSessions(req);
   return new Promise((resolve, reject) => {
     Reflect.apply(get, store, [
-      property(req, 'sessionID'),
+      id,
       (error: unknown, stored: unknown) => {
         // A store of files says it so (as express-session knows it).
         if (error && property(error, 'code') !== 'ENOENT') reject(error);
-        else if (!stored || isOther(signedInAs(req), storedUser(req, stored))) reject(new SessionEnded());
+        else if (!stored || ended.has(id) || isOther(signedInAs(req), storedUser(req, stored)))
+          reject(new SessionEnded());
         else resolve();
       },
     ]);
@@ -247,6 +261,7 @@ export function createChallenges(
   return {
     requireReady(req) {
       if (isSession) requireServerSession(req);
+      endedSessions(req);
     },
     async get(req) {
       // The session was read before the request came here: no deadline, and no timer for it.
@@ -266,10 +281,7 @@ export function createChallenges(
       setNote(session, 'challenges', name, undefined);
       // At the end of the request its user may have signed out.
       if (signedInAs(req) !== undefined) {
-        await inTime(
-          req,
-          settle((callback) => session.save(callback)),
-        );
+        await inTime(req, saveLiving(req, session));
       }
     },
     async ensureWritable(req) {

@@ -86,6 +86,7 @@ const HOUSE = [
   'fictional.ts',
   'errors.ts',
   'request.ts',
+  'ended.ts',
   'outcome.ts',
   'events.ts',
   'decoy.ts',

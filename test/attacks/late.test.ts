@@ -4,7 +4,7 @@
  */
 
 import type { ErrorRequestHandler, RequestHandler } from 'express';
-import type { SessionOptions } from 'express-session';
+import session, { type SessionOptions } from 'express-session';
 import { requireSmsOtp, SmsOtpStrategy } from 'passport-sms-otp';
 import request from 'supertest';
 import { describe, expect, it } from 'vitest';
@@ -58,7 +58,15 @@ interface SiteOptions {
 }
 
 /** A site with passwords, and a step up by phone. */
-async function site({ session, strategy, issue, check, onError, verify, before = [] }: SiteOptions = {}) {
+async function site({
+  session: settings,
+  strategy,
+  issue,
+  check,
+  onError,
+  verify,
+  before = [],
+}: SiteOptions = {}) {
   const client = fakeClient();
   const gate = createGate();
   let isDown = false;
@@ -75,7 +83,7 @@ async function site({ session, strategy, issue, check, onError, verify, before =
     verifyPin: atGate(client.verifyPin.bind(client)),
   };
   const host = createHost(slow, {
-    ...(session && { session }),
+    ...(settings && { session: settings }),
     strategy: {
       signedIn: true,
       recipient: ({ user }) => (user ? { phoneNumber: PHONE, subject: 'u1' } : null),
@@ -214,6 +222,65 @@ describe('whoever signed out meanwhile stays out', () => {
     expect(it.client.sends).toHaveLength(1);
     expect(headers['set-cookie']).toBeUndefined();
     await expectNobody(it);
+  });
+
+  it.each([
+    ['an answer of the store is from before', 'get'],
+    ['a write reaches the store afterwards', 'set'],
+  ] as const)('when %s', async (_what, operation) => {
+    for (const path of ['/issue', '/pin']) {
+      const store = new session.MemoryStore();
+      const it = await site({ session: { store } });
+      await it.post('/issue');
+      const original = store[operation].bind(store) as (...args: unknown[]) => void;
+      let count = 0;
+      // As with connections that answer in order, or with many of them: the last of these is the one that writes.
+      const late = (...args: unknown[]): void => {
+        count += 1;
+        if (operation === 'set') void it.gate.pass().then(() => original(...args));
+        else {
+          const answer = args.pop() as (...found: unknown[]) => void;
+          original(...args, (...found: unknown[]) => void it.gate.pass().then(() => answer(...found)));
+        }
+      };
+      for (let nth = 1; nth <= 12; nth += 1) {
+        const cookie = String(
+          (await request(it.at).post('/password').type('form').send({})).headers['set-cookie'],
+        );
+        const ask = (method: 'get' | 'post', to: string, form: object = {}) =>
+          request(it.at)
+            [method](to)
+            .set('Cookie', cookie.split(';')[0] ?? '')
+            .type('form')
+            .send(form);
+        await ask('post', '/issue');
+        count = 0;
+        let waiting: Promise<void> | undefined;
+        store[operation] = ((...args: unknown[]) => {
+          if (count + 1 === nth) waiting = it.gate.shut();
+          late(...args);
+        }) as never;
+        const answer = Promise.resolve(ask('post', path, { pin: '000000' }));
+        const isHeld = await Promise.race([
+          answer.then(() => false),
+          new Promise<boolean>((resolve) => {
+            const look = setInterval(() => {
+              if (!waiting) return;
+              clearInterval(look);
+              void waiting.then(() => resolve(true));
+            }, 1);
+            void answer.finally(() => clearInterval(look));
+          }),
+        ]);
+        store[operation] = original as never;
+        if (!isHeld) break;
+        expect((await ask('post', '/logout')).status).toBe(200);
+        it.gate.open();
+        await answer;
+        expect((await ask('get', '/me')).body.user, `${path} ${operation} ${nth}`).toBeNull();
+      }
+      expect(count).toBeGreaterThan(0);
+    }
   });
 
   it('when Passport has saved the session without its user and not yet destroyed it', async () => {
