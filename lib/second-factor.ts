@@ -112,6 +112,9 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
 
 type Callback = (error?: unknown) => void;
 
+/** A guard has no option for it: the strategy's default. */
+const GUARD_STORE_TIMEOUT_MS = 3000;
+
 // The next call of a session's method gets another callback. Not enumerable, so that neither the merge of
 // keepSessionInfo nor a session's own hashing sees it.
 function wrapOnce(session: object, method: string, wrap: (callback: Callback) => Callback): void {
@@ -270,7 +273,7 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
 
   // While the host's serializer was asked, the visitor may have signed out: then no way back is written.
   function refuseIfLiving(req: RequestLike, res: ResponseLike, next: (error?: unknown) => void): void {
-    requireLiving(req)
+    fromStore(requireLiving(req), GUARD_STORE_TIMEOUT_MS)
       .catch(() => detachSession(req))
       .then(() => refuse(req, res, next))
       .catch(next);

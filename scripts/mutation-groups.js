@@ -28,7 +28,10 @@ export const groups = {
   },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],
-    tests: [...secondFactor, 'test/{challenge,challenge/late,attacks/second-factor}.test.ts'],
+    tests: [
+      ...secondFactor,
+      'test/{challenge,challenge/late,attacks/second-factor,attacks/late,attacks/process}.test.ts',
+    ],
   },
   strategy: {
     mutate: ['lib/strategy.ts'],

@@ -203,6 +203,35 @@ it.each([
   },
 );
 
+it('a host that throws once somebody is logged in gets its error, also where the store answers at once', async () => {
+  const sessions = new Map<string, string>();
+  class PromptStore extends session.Store {
+    override get(id: string, callback: (error: unknown, found?: session.SessionData) => void): void {
+      const found = sessions.get(id);
+      callback(null, found === undefined ? undefined : JSON.parse(found));
+    }
+    override set(id: string, data: session.SessionData, callback?: (error?: unknown) => void): void {
+      sessions.set(id, JSON.stringify(data));
+      callback?.();
+    }
+    override destroy(id: string, callback?: (error?: unknown) => void): void {
+      sessions.delete(id);
+      callback?.();
+    }
+  }
+  const user = {
+    id: 'u1',
+    toJSON() {
+      throw new Error('no page for this user');
+    },
+  };
+  const host = createHost(fakeClient(), { session: { store: new PromptStore() }, verify: async () => user });
+  const visitor = host.browser(await serve(host));
+  await visitor.issue();
+  const { status, body } = await visitor.check().timeout(5_000);
+  expect([status, body.error.message]).toEqual([500, 'no page for this user']);
+});
+
 it('a request that the host has answered meanwhile ends, and the process goes on', async () => {
   for (const slow of ['the service', 'the store']) {
     const thrown: unknown[] = [];
