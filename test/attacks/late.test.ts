@@ -351,6 +351,19 @@ describe('whoever signed out meanwhile stays out', () => {
   });
 });
 
+it('whoever is still there keeps the session when the service fails, with what the error handler writes', async () => {
+  for (const path of ['/issue', '/pin']) {
+    const it = await site({ onError: flash });
+    await it.post('/note', { note: 'mine' });
+    if (path === '/pin') await it.post('/issue');
+    it.fail();
+    expect((await it.post(path, { pin: '000000' })).status).toBe(303);
+    const { user, session: kept } = (await it.get('/me')).body;
+    expect(user).toMatchObject({ id: 'u1' });
+    expect([kept.note, kept.messages]).toEqual(['mine', ['Something went wrong']]);
+  }
+});
+
 it.each<[string, SiteOptions]>([
   ['the send fails, and the cookie is sent anew', { session: ROLLING }],
   ['the send fails, and the cookie has an end', { session: { cookie: { maxAge: 60_000 } } }],

@@ -173,6 +173,31 @@ it.each(['right', 'gone', 'error'] as const)(
   },
 );
 
+it('where all stores are silent, the visitor waits for one of them', async () => {
+  const store = new LateStore();
+  const silent = new Promise<never>(() => {});
+  let isSilent = false;
+  const counters = sharedCounters();
+  const limiter: LooseOptions['limiter'] = (options) => {
+    const real = counters.limiter(options);
+    return {
+      consume: (key, points) => (isSilent ? silent : real.consume(key, points)),
+      reward: (key, points) => (isSilent ? silent : real.reward(key, points)),
+      get: (key) => (isSilent ? silent : real.get(key)),
+      delete: (key) => (isSilent ? silent : real.delete(key)),
+    };
+  };
+  const strategy = { limiter, secret: SECRET, storeTimeoutMs: 400 };
+  const host = createHost(fakeClient(), { session: { store }, strategy });
+  const visitor = host.browser(await serve(host));
+  await visitor.issue();
+  isSilent = true;
+  store.start(100_000, 'right');
+  const started = performance.now();
+  expect((await visitor.check('000000')).status).toBe(503);
+  expect(performance.now() - started).toBeLessThan(750);
+});
+
 it.each([
   ['set', 'throws'],
   ['destroy', 'throws'],
