@@ -2,18 +2,22 @@
 
 import { randomBytes } from 'node:crypto';
 import { endedSessions } from './ended.js';
-import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
+import { fromStore } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
+import { type RequestLike, signedInAs } from './request.js';
 import {
-  detachSession,
-  dropSession,
-  isNewSession,
-  property,
-  type RequestLike,
-  signedInAs,
-  storedUser,
-} from './request.js';
+  fromSession,
+  ownEntry,
+  requireLiving,
+  requireServerSession,
+  reread,
+  saveChanges,
+  saveLiving,
+  saveSession,
+  sessionOf,
+  setNote,
+} from './session.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
@@ -87,147 +91,18 @@ export function newChallengeId(): string {
   return randomBytes(16).toString('base64url');
 }
 
-/** What the session says about proven PINs and open challenges, under the key `smsOtp`. */
-export interface SessionNotes {
-  challenges?: Record<string, unknown>;
-  marks?: Record<string, unknown>;
-}
-
-type Callback = (error?: unknown) => void;
-
-/** A session that can be saved and renewed, as express-session makes it. */
-export interface SavableSession {
-  save(callback: Callback): unknown;
-  regenerate(callback: Callback): unknown;
-  reload?(callback: Callback): unknown;
-  smsOtp?: SessionNotes;
-}
-
-const NEEDS_SESSION =
-  'SmsOtpStrategy keeps its challenges in the session, on the server. Did you forget to use express-session, or do ' +
-  'you use a session that lives in a cookie? Use express-session with a store, or give the option `challenges`.';
-
-/** The session, once it is sure that it can keep a secret: an error otherwise. */
-export function requireServerSession(req: RequestLike): SavableSession {
-  const { session } = req;
-  if (!isSavable(session) || typeof property(req, 'sessionStore') !== 'object') {
-    throw new SmsOtpError('ERR_SMS_OTP_SESSION', NEEDS_SESSION);
-  }
-  return session;
-}
-
-function isSavable(session: unknown): session is SavableSession {
-  return (
-    typeof property(session, 'save') === 'function' && typeof property(session, 'regenerate') === 'function'
-  );
-}
-
-/** An own object under an own key; nothing that comes from a prototype. */
-export function ownEntry(holder: unknown, key: string): unknown {
-  return typeof holder === 'object' && holder !== null && Object.hasOwn(holder, key)
-    ? Reflect.get(holder, key)
-    : undefined;
-}
-
-/** Writes an own entry, whatever the key is called, and leaves no empty holder behind when a value is taken away. */
-export function setNote(session: object, kind: 'challenges' | 'marks', name: string, value: unknown): void {
-  const notes = asObject(ownEntry(session, 'smsOtp'));
-  const entries = asObject(notes[kind]);
-  // Defined and not assigned: `__proto__` is a name like any other.
-  if (value === undefined) delete entries[name];
-  else Object.defineProperty(entries, name, { value, configurable: true, enumerable: true, writable: true });
-  if (Object.keys(entries).length > 0) notes[kind] = entries;
-  else delete notes[kind];
-  if (Object.keys(notes).length > 0) Reflect.set(session, 'smsOtp', notes);
-  else Reflect.deleteProperty(session, 'smsOtp');
-}
-
-/** Takes all entries of one kind away. */
-export function dropNotes(session: unknown, kind: 'challenges' | 'marks'): void {
-  if (typeof session !== 'object' || session === null) return;
-  for (const name of Object.keys(asObject(ownEntry(ownEntry(session, 'smsOtp'), kind)))) {
-    setNote(session, kind, name, undefined);
-  }
-}
-
-function asObject(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
-}
-
-/** Runs a session method that takes a callback (express-session) or returns a promise (others). */
-export function settle(call: (callback: Callback) => unknown): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const returned = call((error) => (error ? reject(error) : resolve()));
-    if (returned instanceof Promise) returned.then(() => resolve(), reject);
-  });
-}
-
-/**
- * Saves the session now, and knows whether that worked. Not one that was ended in the meantime: that would bring it
- * back, with whoever was signed in.
- */
-export async function saveSession(req: RequestLike, session: SavableSession): Promise<void> {
-  await requireLiving(req);
-  await saveLiving(req, session);
-}
-
-// Ended while it was being saved, it is there again.
-async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
-  const id = property(req, 'sessionID');
-  await settle((callback) => session.save(callback));
-  if (!endedSessions(req).has(id)) return;
-  const store = property(req, 'sessionStore');
-  await settle((callback) => Reflect.apply(Object(store).destroy, store, [id, callback]));
-  throw new SessionEnded();
-}
-
-/**
- * The answer of a store of sessions. When it is late, the session is taken off the request: at the end express-session
- * would wait for that store for ever, and the visitor for an answer.
- */
-export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number): Promise<T> {
-  return fromStore(answer, ms, () => dropSession(req));
-}
-
-// The store is asked and not the session's own `reload`, which would throw away what the host has written in this
-// request. A session that is new to the browser is not there before its first save.
-export async function requireLiving(req: RequestLike): Promise<void> {
-  const store = property(req, 'sessionStore');
-  const get = property(store, 'get');
-  if (typeof get !== 'function' || isNewSession(req)) return;
-  const id = property(req, 'sessionID');
-  const ended = endedSessions(req);
-  return new Promise((resolve, reject) => {
-    Reflect.apply(get, store, [
-      id,
-      (error: unknown, stored: unknown) => {
-        // A store of files says it so (as express-session knows it).
-        if (error && property(error, 'code') !== 'ENOENT') reject(error);
-        else if (!stored || ended.has(id) || isOther(signedInAs(req), storedUser(req, stored)))
-          reject(new SessionEnded());
-        else resolve();
-      },
-    ]);
-  });
-}
-
-// A session of nobody's signs nobody in, wherever it is written: an account that is gone, for instance.
-function isOther(mine: string | undefined, stored: string | undefined): boolean {
-  return mine !== undefined && mine !== stored;
-}
-
 /** The default store: `req.session.smsOtp.challenges`, saved before `set` and `remove` resolve. */
 export const sessionChallenges: ChallengeStore = {
   async get(req, name) {
     return readChallenge(ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'challenges'), name));
   },
   async set(req, name, challenge) {
-    const session = requireServerSession(req);
+    const session = sessionOf(req);
     setNote(session, 'challenges', name, challenge);
     await saveSession(req, session);
   },
   async remove(req, name) {
-    const session = requireServerSession(req);
+    const session = sessionOf(req);
     setNote(session, 'challenges', name, undefined);
     await saveSession(req, session);
   },
@@ -246,6 +121,11 @@ export interface Challenges {
   ensureWritable(req: RequestLike): Promise<void>;
   /** Stops a request whose session was ended while it was under way. */
   requireLiving(req: RequestLike): Promise<void>;
+  /**
+   * Writes to the session what the host has changed in this request, before somebody is asked who takes his time: what
+   * is read again afterwards throws it away.
+   */
+  saveChanges(req: RequestLike): Promise<void>;
   /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
 }
@@ -276,8 +156,8 @@ export function createChallenges(
         if (signedInAs(req) !== undefined) await this.requireLiving(req);
         return inTime(req, store.remove(req, name));
       }
-      const session = requireServerSession(req);
-      await this.requireLiving(req);
+      await this.refresh(req);
+      const session = sessionOf(req);
       setNote(session, 'challenges', name, undefined);
       // At the end of the request its user may have signed out.
       if (signedInAs(req) !== undefined) {
@@ -285,27 +165,14 @@ export function createChallenges(
       }
     },
     async ensureWritable(req) {
-      if (isSession) await inTime(req, saveSession(req, requireServerSession(req)));
+      if (isSession) await inTime(req, saveSession(req, sessionOf(req)));
     },
     requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
+    async saveChanges(req) {
+      if (isSession) await inTime(req, saveChanges(req, sessionOf(req)));
+    },
     async refresh(req) {
-      if (!isSession) return;
-      const session = requireServerSession(req);
-      const reload = property(session, 'reload');
-      // A session of this request is in no other.
-      if (typeof reload !== 'function' || isNewSession(req)) return;
-      const mine = signedInAs(req);
-      // Late, it would still ask for the session of the request, and end the process where there is none.
-      const late = () => detachSession(req);
-      await fromStore(
-        settle((callback) => Reflect.apply(reload, session, [callback])).catch(async (error: unknown) => {
-          await requireLiving(req);
-          throw error;
-        }),
-        timeoutMs,
-        late,
-      );
-      if (isOther(mine, signedInAs(req))) throw new SessionEnded();
+      if (isSession) await inTime(req, reread(req, sessionOf(req)));
     },
   };
 

@@ -2,11 +2,12 @@
 
 import type { Action, Turn } from './action.js';
 import type { Payer, Ticket } from './budgets.js';
-import { type Challenge, fromSession, requireServerSession } from './challenge.js';
+import type { Challenge } from './challenge.js';
 import { codeOf } from './errors.js';
 import type { EventFields } from './events.js';
 import type { PinVerification } from './otp-client.js';
 import {
+  fromService,
   isServiceLimit,
   isSurelyUndone,
   isUnknownPin,
@@ -19,6 +20,7 @@ import { plainDigits } from './phone.js';
 import { isTest } from './recipient.js';
 import { bodyField, property, signedInAs } from './request.js';
 import { markAtLogin, markNow } from './second-factor.js';
+import { fromSession, requireServerSession } from './session.js';
 import { callVerify, hostInfo, type Proof, type Verify } from './verify.js';
 
 // The service allows so many checks of a number in a few seconds: a fast second try waits instead of failing.
@@ -93,6 +95,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
       ...fieldsOf(challenge, challenge.channel),
       durationMs: performance.now() - started,
     });
+    await challenges.saveChanges(turn.req);
     let judgement: PinVerification;
     try {
       judgement = await ask(attempt, pin);
@@ -135,7 +138,8 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
       emit({ type: 'test_number.used', operation: 'check', ...fieldsOf(challenge, challenge.channel) });
     }
     const asked = isTested ? pace.test : pace.real;
-    const request = () => asked('check', async () => settings.client.verifyPin(challenge.pinId, pin));
+    const request = () =>
+      asked('check', async () => fromService(settings.client.verifyPin(challenge.pinId, pin)));
     const judgement = await request().catch(async (thrown: unknown) => {
       const seconds = retryAfter(thrown) ?? LONGEST_PAUSE_SECONDS;
       if (!isServiceLimit(thrown) || seconds > LONGEST_PAUSE_SECONDS) throw thrown;
@@ -241,7 +245,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const proven = { at: Date.now(), channel, ...(subject !== undefined && { subject }) };
     if (!isAuthorize) {
       markAtLogin(req, name, user, proven, settings.storeTimeoutMs);
-    } else if (settings.signedIn && settings.recipient) {
+    } else if (settings.signedIn && settings.recipient && signedInAs(req) === challenge.signedInAs) {
       // passport.authorize: nobody is logged in, but the number was that of the user who is.
       const session = requireServerSession(req);
       await fromSession(req, markNow(req, session, name, proven), settings.storeTimeoutMs);

@@ -12,7 +12,7 @@ export type Operation = 'send' | 'resend' | 'check';
 export interface Pace {
   /**
    * Asks the service and remembers how that went. While too little is known for a decoy to look like it, the answer is
-   * held back until a decoy's would come.
+   * held back until a decoy's would come; and so is, at any time, one that the visitor will not be told of.
    */
   real<T>(operation: Operation, request: () => Promise<T>, way?: string): Promise<T>;
   /** Asks for a test number: that is no measure of the service, and takes a decoy's time where there are decoys. */
@@ -40,8 +40,13 @@ interface Failure {
  *
  * @param hasDecoys false where every answer comes from the service: nothing is remembered or held back
  * @param isOutage whether an error says something about the service, and not about one number or PIN
+ * @param isAskedAgain whether an error is followed by another call, so that both together take the time of one
  */
-export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => boolean): Pace {
+export function createPace(
+  hasDecoys: boolean,
+  isOutage: (thrown: unknown) => boolean,
+  isAskedAgain: (operation: Operation, thrown: unknown) => boolean = () => false,
+): Pace {
   const recent = new Map<string, number[]>();
   const failures = new Map<string, Failure>();
 
@@ -56,20 +61,28 @@ export function createPace(hasDecoys: boolean, isOutage: (thrown: unknown) => bo
     const started = performance.now();
     // Decided first: this call must not know more than a decoy that came at the same moment.
     const known = recentOf(operation, way);
-    const heldMs = known.length < LEARNED ? unlearned(operation, way) : 0;
+    const isLearned = known.length >= LEARNED;
+    const decoyMs = isLearned ? drawn(known) : unlearned(operation, way);
+    let heldMs = isLearned ? 0 : decoyMs;
     try {
       const answer = await request();
       failures.delete(operation + way);
-      known.push(performance.now() - started);
-      if (known.length > REMEMBERED) known.shift();
+      if (Reflect.get(Object(answer), 'sent') === false) {
+        heldMs = decoyMs;
+      } else {
+        known.push(performance.now() - started);
+        if (known.length > REMEMBERED) known.shift();
+      }
       return answer;
     } catch (thrown) {
       const error = asError(thrown, 'The PIN service failed with something that is no Error');
       const tookMs = performance.now() - started;
       if (isOutage(thrown)) failures.set(operation + way, { error, tookMs, at: Date.now() });
+      else if (!isAskedAgain(operation, thrown)) heldMs = decoyMs;
       throw thrown;
     } finally {
-      await until(started + heldMs);
+      if (isLearned) await untilAbout(started + heldMs);
+      else await until(started + heldMs);
     }
   }
 

@@ -7,6 +7,7 @@ import { codeOf, fromHost } from './errors.js';
 import type { Awaitable } from './options.js';
 import type { Channel, SentPin } from './otp-client.js';
 import {
+  fromService,
   isRefused,
   isServiceLimit,
   isSurelyUndone,
@@ -271,7 +272,7 @@ export function createDelivery(parts: Parts): Delivery {
     const placeholders = values && { placeholders: values };
     if (challenge) {
       return async () => {
-        const sent = await client.resendPin(challenge.pinId, { channel, ...placeholders });
+        const sent = await fromService(client.resendPin(challenge.pinId, { channel, ...placeholders }));
         // The id of the answer counts; an answer without one leaves the old one in force.
         return { ...sent, pinId: sent?.pinId || challenge.pinId };
       };
@@ -280,7 +281,8 @@ export function createDelivery(parts: Parts): Delivery {
     if (to === undefined) throw parts.misconfigured(`there is no address for the channel '${channel}'`);
     const { applicationId } = settings;
     const test = isTest(target, channel) && { test: true as const };
-    return async () => client.sendPin({ channel, applicationId, messageId, to, ...placeholders, ...test });
+    return async () =>
+      fromService(client.sendPin({ channel, applicationId, messageId, to, ...placeholders, ...test }));
   }
 
   async function failed(delivery: Send, thrown: unknown, durationMs: number): Promise<Delivered | Action> {

@@ -78,26 +78,28 @@ export function settled(returned: unknown): unknown {
   return returned;
 }
 
+/** The answer, or what `late` gives once `ms` milliseconds have passed without one. */
+export function withDeadline<T>(answer: T | PromiseLike<T>, ms: number, late: () => Error): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const timer = setTimeout(() => reject(late()), ms);
+    // What is no promise is an answer, too.
+    Promise.resolve(answer)
+      .finally(() => clearTimeout(timer))
+      .then(resolve, reject);
+  });
+}
+
 /**
  * The answer of a function of the host's, or an error when it fails or has not answered after `ms` milliseconds.
  *
  * @param what the function, at the start of a sentence
  */
 export function fromHost<T>(what: string, ms: number, call: () => T | PromiseLike<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const fail = (thrown: unknown) => {
-      clearTimeout(timer);
-      reject(asError(thrown, `${what} failed with something that is no Error`));
-    };
-    const timer = setTimeout(
-      () => fail(new SmsOtpError('ERR_SMS_OTP_HOST', `${what} has not answered after ${ms} ms`)),
-      ms,
-    );
-    // What throws at once rejects, too.
-    (async () => call())().then((answer) => {
-      clearTimeout(timer);
-      resolve(answer);
-    }, fail);
+  // What throws at once rejects, too.
+  const answer = (async () => call())();
+  const late = () => new SmsOtpError('ERR_SMS_OTP_HOST', `${what} has not answered after ${ms} ms`);
+  return withDeadline(answer, ms, late).catch((thrown: unknown) => {
+    throw asError(thrown, `${what} failed with something that is no Error`);
   });
 }
 
@@ -107,21 +109,13 @@ export function fromHost<T>(what: string, ms: number, call: () => T | PromiseLik
  * @param onLate called before the error when it has not answered
  */
 export function fromStore<T>(answer: T | PromiseLike<T>, ms: number, onLate?: () => unknown): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown) => {
-      clearTimeout(timer);
-      const message = 'The store of challenges and counters is down';
-      reject(isEnd(cause) ? cause : new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause }));
-    };
-    const timer = setTimeout(() => {
-      onLate?.();
-      fail(new Error(`no answer after ${ms} ms`));
-    }, ms);
-    // A store in JavaScript may answer without a promise.
-    Promise.resolve(answer).then((value) => {
-      clearTimeout(timer);
-      resolve(value);
-    }, fail);
+  const late = () => {
+    onLate?.();
+    return new Error(`no answer after ${ms} ms`);
+  };
+  return withDeadline(answer, ms, late).catch((cause: unknown) => {
+    const message = 'The store of challenges and counters is down';
+    throw isEnd(cause) ? cause : new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause });
   });
 }
 

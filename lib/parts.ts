@@ -4,7 +4,7 @@ import { createOutcome, type Outcome, type Turn } from './action.js';
 import { type Counters, createCounters, type Payer, type Refusal } from './budgets.js';
 import { type Challenge, type Challenges, createChallenges, maskedRecipient } from './challenge.js';
 import { createPace, type Operation, type Pace } from './decoy.js';
-import { codeOf, fromHost, SmsOtpError, settled } from './errors.js';
+import { codeOf, fromHost, SmsOtpError, settled, withDeadline } from './errors.js';
 import type { EventBody, EventFields, SmsOtpEvent } from './events.js';
 import type { Settings } from './options.js';
 import type { Channel } from './otp-client.js';
@@ -58,6 +58,9 @@ export function createParts(settings: Settings): Parts {
     pace: createPace(
       settings.canReceivePin !== undefined,
       (thrown) => !isServiceLimit(thrown) && !isUnknownPin(thrown) && !isRefused(thrown),
+      // A resend of a PIN that the service has forgotten becomes a send, and a check beyond its limit waits for its turn.
+      (operation, thrown) =>
+        (operation === 'check' && isServiceLimit(thrown)) || (operation === 'resend' && isUnknownPin(thrown)),
     ),
     outcome,
     emit,
@@ -190,6 +193,14 @@ const DEFAULT_RETRY_SECONDS = 60;
 /** Whether the service's own limit refused: it surely did nothing. */
 export function isServiceLimit(thrown: unknown): boolean {
   return codeOf(thrown) === 'ERR_INFOBIP_RATE_LIMITED' || property(thrown, 'status') === 429;
+}
+
+// Longer than a client of the service takes with any time limit of its own.
+const LONGEST_CALL_MS = 300_000;
+
+/** The answer of the client, which may be anybody's: one that is silent must not hold the request for ever. */
+export function fromService<T>(answer: Promise<T>): Promise<T> {
+  return withDeadline(answer, LONGEST_CALL_MS, () => new Error(`no answer after ${LONGEST_CALL_MS} ms`));
 }
 
 /** Whether the service does not know the PIN id (any more). */

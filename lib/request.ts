@@ -107,11 +107,16 @@ export function dropSession(req: RequestLike): void {
 }
 
 /**
- * Leaves the session on the request and takes its id: express-session does nothing with it at the end. For a session
- * that somebody may still write to, such as its own late `reload`.
+ * Leaves the session on the request, for whoever reads it there or writes to it, and takes its id: express-session does
+ * nothing with it at the end.
  */
 export function detachSession(req: RequestLike): void {
   Reflect.set(req, 'sessionID', undefined);
+}
+
+/** Whether the session has lost its id: its cookie will not be sent. */
+export function isDetached(req: RequestLike): boolean {
+  return Reflect.has(req, 'sessionID') && property(req, 'sessionID') === undefined;
 }
 
 /** Whether the session was made in this request: the browser did not come with its id. */

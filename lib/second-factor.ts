@@ -1,14 +1,5 @@
 /** Marks: the notes in a session that its user has proved a PIN, and the guard that asks for them. */
 
-import {
-  dropNotes,
-  ownEntry,
-  requireLiving,
-  type SavableSession,
-  saveSession,
-  setNote,
-  settle,
-} from './challenge.js';
 import { fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import {
@@ -21,6 +12,16 @@ import {
   type RequestLike,
   signedInAs,
 } from './request.js';
+import {
+  canEnd,
+  dropNotes,
+  ownEntry,
+  requireLiving,
+  type SavableSession,
+  saveSession,
+  setNote,
+  settle,
+} from './session.js';
 
 /** A proof: when, by which way, and whose. */
 export interface Mark {
@@ -112,8 +113,9 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
 
 type Callback = (error?: unknown) => void;
 
-/** A guard has no option for it: the strategy's default. */
+/** A guard has no options for these: the strategy's defaults. */
 const GUARD_STORE_TIMEOUT_MS = 3000;
+const GUARD_HOST_TIMEOUT_MS = 30_000;
 
 // The next call of a session's method gets another callback. Not enumerable, so that neither the merge of
 // keepSessionInfo nor a session's own hashing sees it.
@@ -205,15 +207,21 @@ export async function signOut(req: RequestLike, timeoutMs: number): Promise<void
   // Once the request has been answered, Passport must not go on: the session that it would write to is gone from the
   // request, and what it throws in the store's callback would end the process.
   let isLate = false;
+  let stop: (reason: Error) => void = () => undefined;
+  const stopped = new Promise<never>((_resolve, reject) => {
+    stop = reject;
+  });
   const unlessLate = (callback: Callback) => (error?: unknown) => {
-    if (!isLate) callback(error);
+    if (isLate) return;
+    if (req.session) callback(error);
+    else stop(new Error('The session was taken off the request'));
   };
   if (typeof session === 'object' && session !== null) {
     wrapOnce(session, 'save', unlessLate);
     wrapOnce(session, 'regenerate', unlessLate);
   }
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
-  await fromStore(done, timeoutMs, () => {
+  await fromStore(Promise.race([done, stopped]), timeoutMs, () => {
     isLate = true;
   });
 }
@@ -262,22 +270,22 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
   const { name = 'sms-otp', maxAgeSeconds, channels = ['sms', 'voice'], redirectTo } = options;
   checkGuardOptions(options);
   return function requireSmsOtpGuard(req, res, next) {
-    let isLater = false;
+    let isDecided = false;
+    const decide = (act: () => void): void => {
+      if (isDecided) return;
+      isDecided = true;
+      clearTimeout(timer);
+      act();
+    };
+    let timer: NodeJS.Timeout | undefined;
     isSessionUser(req, (isTheirs) => {
-      if (isTheirs && isProven(req, name, channels, maxAgeSeconds)) next();
-      else if (isLater) refuseIfLiving(req, res, next);
-      else refuse(req, res, next);
+      const passes = isTheirs && isProven(req, name, channels, maxAgeSeconds);
+      decide(() => (passes ? next() : refuse(req, res, next)));
     });
-    isLater = true;
+    if (isDecided) return;
+    const late = new SmsOtpError('ERR_SMS_OTP_HOST', "Passport's serializer has not answered");
+    timer = setTimeout(() => decide(() => next(late)), GUARD_HOST_TIMEOUT_MS);
   };
-
-  // While the host's serializer was asked, the visitor may have signed out: then no way back is written.
-  function refuseIfLiving(req: RequestLike, res: ResponseLike, next: (error?: unknown) => void): void {
-    fromStore(requireLiving(req), GUARD_STORE_TIMEOUT_MS)
-      .catch(() => detachSession(req))
-      .then(() => refuse(req, res, next))
-      .catch(next);
-  }
 
   function refuse(req: RequestLike, res: ResponseLike, next: (error?: unknown) => void): void {
     if (redirectTo === undefined || !isPageView(req)) {
@@ -285,10 +293,21 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
       return;
     }
     const path = localPath(property(req, 'originalUrl') ?? property(req, 'url'));
-    if (path !== undefined && typeof req.session === 'object' && req.session !== null) {
-      Reflect.set(req.session, 'returnTo', path);
+    const redirect = (): void => {
+      if (path !== undefined && typeof req.session === 'object' && req.session !== null) {
+        Reflect.set(req.session, 'returnTo', path);
+      }
+      res.redirect(303, redirectTo);
+    };
+    if (!canEnd(req)) {
+      redirect();
+      return;
     }
-    res.redirect(303, redirectTo);
+    // Since the session was read its user may have signed out: then nothing is written to it.
+    fromStore(requireLiving(req), GUARD_STORE_TIMEOUT_MS)
+      .catch(() => detachSession(req))
+      .then(redirect)
+      .catch(next);
   }
 }
 

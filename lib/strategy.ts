@@ -24,6 +24,7 @@ import {
   dropSession,
   hasOldPassport,
   isAnswered,
+  isDetached,
   isNewSession,
   isPost,
   isSameSite,
@@ -153,7 +154,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     try {
       return await decide(turn);
     } finally {
-      if (signedInAs(req) !== undefined && isNewSession(req)) await signOutForSure(req);
+      if (!isDetached(req) && signedInAs(req) !== undefined && isNewSession(req)) await signOutForSure(req);
     }
   }
 
@@ -182,8 +183,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // What answers an error may write a message, too.
   async function isEnd(req: RequestLike, thrown: unknown): Promise<boolean> {
     if (thrown instanceof SessionEnded) return true;
-    // A store that is down is not asked again, or the visitor would wait twice.
-    if (property(thrown, 'code') === 'ERR_SMS_OTP_STORE') return false;
+    if (property(thrown, 'code') === 'ERR_SMS_OTP_STORE') {
+      // The store of sessions may be as silent, and the visitor would wait twice. Unasked, nothing is written to it.
+      detachSession(req);
+      return false;
+    }
     return challenges.requireLiving(req).then(
       () => false,
       (end: unknown) => end instanceof SessionEnded,

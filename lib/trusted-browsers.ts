@@ -1,12 +1,12 @@
 /** Trusted browsers: a user who proved the second factor in a browser, and asked for it, skips it there for a while. */
 
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { ownEntry } from './challenge.js';
 import { fromStore, SmsOtpError, settled } from './errors.js';
 import type { Awaitable } from './options.js';
 import type { Channel } from './otp-client.js';
 import { header, property, type RequestLike, signedInAs } from './request.js';
 import { requireSmsOtp } from './second-factor.js';
+import { ownEntry } from './session.js';
 
 /** What a store keeps of one browser. Plain data; times are milliseconds since 1970. No cookie can be made from it. */
 export interface TrustedBrowserRecord {

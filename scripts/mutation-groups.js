@@ -23,8 +23,8 @@ export const groups = {
     tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts'],
   },
   challenge: {
-    mutate: ['lib/challenge.ts'],
-    tests: ['test/{challenge,strategy}.test.ts', 'test/challenge/*.test.ts', ...secondFactor],
+    mutate: ['lib/challenge.ts', 'lib/session.ts', 'lib/ended.ts'],
+    tests: ['test/{challenge,ended,strategy}.test.ts', 'test/challenge/*.test.ts', ...secondFactor],
   },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],

@@ -501,6 +501,31 @@ describe('the time of a decoy', () => {
     await expect(pace.decoy('send')).resolves.toBeUndefined();
   });
 
+  it('is that of what the visitor will not be told of, too, and nothing is learned from it', async () => {
+    const limit = new Error('limit');
+    const pace = createPace(
+      true,
+      (thrown) => !(thrown instanceof Error),
+      (operation, thrown) => operation === 'resend' && thrown === limit,
+    );
+    for (const operation of ['send', 'resend', 'check'] as const) {
+      await Promise.all(Array.from({ length: 16 }, () => pace.real(operation, () => sleep(100))));
+    }
+    const fails = (operation: 'send' | 'resend' | 'check', error: unknown) => () =>
+      pace.real(operation, () => Promise.reject(error));
+    for (let turn = 0; turn < 20; turn += 1) {
+      expect(await took(fails('send', limit))).toBeGreaterThan(80);
+      expect(await took(() => pace.real('send', async () => ({ sent: false })))).toBeGreaterThan(80);
+    }
+    expect(await took(fails('check', limit))).toBeGreaterThan(80);
+    expect(await took(() => pace.decoy('send'))).toBeGreaterThan(80);
+    // Another call follows, and takes its time.
+    expect(await took(fails('resend', limit))).toBeLessThan(60);
+    // What everybody is told of is not held back.
+    expect(await took(fails('send', 'outage'))).toBeLessThan(60);
+    expect(await took(() => pace.real('send', async () => ({ sent: true })))).toBeLessThan(60);
+  });
+
   it('costs a site without decoys nothing: nothing is held back, not even the first call', async () => {
     const pace = createPace(false, () => true);
     expect(await pace.real('send', async () => 'sent')).toBe('sent');

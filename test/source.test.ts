@@ -91,6 +91,7 @@ const HOUSE = [
   'events.ts',
   'decoy.ts',
   // The parts of the strategy.
+  'session.ts',
   'challenge.ts',
   'budgets.ts',
   'second-factor.ts',

@@ -1,6 +1,9 @@
 /** What undici needs of an answer's head besides its status: how long the answer is, and whether the connection stays. */
 const FRAMING = /^(?:content-length|transfer-encoding|connection|keep-alive):/i;
 
+/** undici takes no more than this for all headers together. */
+const LONGEST_LINE = 16_384;
+
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
@@ -48,10 +51,13 @@ export class CoveredAnswer {
     const feed = data.indexOf(LINE_FEED, at);
     const end = feed < 0 ? data.length : feed;
     const before = this.#line.length;
-    this.#line += data.toString('latin1', at, end);
+    // The extension of a chunk may be without end, and nothing of it is needed.
+    if (before < LONGEST_LINE) this.#line += data.toString('latin1', at, end);
     const shown = this.#shownOf(this.#line, feed >= 0);
     const last = data[end - 1] === CARRIAGE_RETURN ? end - 1 : end;
-    data.fill('*', Math.min(last, at + Math.max(0, shown - before)), last);
+    const hidden = data.subarray(Math.min(last, at + Math.max(0, shown - before)), last);
+    // One in the middle is for undici to refuse.
+    if (!hidden.includes(CARRIAGE_RETURN)) hidden.fill('*');
     if (feed < 0) {
       return end;
     }
@@ -97,7 +103,7 @@ export class CoveredAnswer {
       return 'status';
     }
     const { 'content-length': length, 'transfer-encoding': encoding } = this.headers;
-    this.#isChunked = encoding !== undefined && /chunked$/i.test(encoding);
+    this.#isChunked = encoding !== undefined && /(?:^|[,\s])chunked$/i.test(encoding);
     if (this.#isChunked) {
       return 'chunk size';
     }

@@ -10,6 +10,7 @@ import request from 'supertest';
 import { describe, expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createHost, fakeClient, type LooseOptions, PHONE, PIN, serve } from '../support/host.js';
+import { SECRET, sharedCounters } from '../support/limiters.js';
 
 expectNoUnhandledRejection();
 
@@ -295,6 +296,52 @@ describe('whoever signed out meanwhile stays out', () => {
     }
   });
 
+  it('when the counters are silent, with a message of the error handler', async () => {
+    const counters = sharedCounters();
+    let isSilent = false;
+    const limiter: LooseOptions['limiter'] = (options) => {
+      const real = counters.limiter(options);
+      const silent = new Promise<never>(() => {});
+      return {
+        consume: (key, points) => (isSilent ? silent : real.consume(key, points)),
+        reward: (key, points) => (isSilent ? silent : real.reward(key, points)),
+        get: (key) => (isSilent ? silent : real.get(key)),
+        delete: (key) => (isSilent ? silent : real.delete(key)),
+      };
+    };
+    for (const path of ['/issue', '/pin']) {
+      const it = await site({ onError: flash, strategy: { limiter, secret: SECRET, storeTimeoutMs: 150 } });
+      await it.post('/issue');
+      isSilent = true;
+      const late = Promise.resolve(it.post(path, { pin: '000000' }));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await it.post('/logout');
+      expect((await late).headers['set-cookie'], path).toBeUndefined();
+      await expectNobody(it);
+      isSilent = false;
+    }
+  });
+
+  it('when a page that the guard refuses was slow to get there', async () => {
+    const gate = createGate();
+    const it = await site({
+      session: { cookie: { maxAge: 60_000 } },
+      before: [
+        (req, _res, next) => {
+          void (req.path === '/secret' ? gate.pass() : Promise.resolve()).then(() => next());
+        },
+      ],
+    });
+    const waiting = gate.shut();
+    const late = Promise.resolve(it.get('/secret'));
+    await waiting;
+    await it.post('/logout');
+    gate.open();
+    const { status, headers } = await late;
+    expect([status, headers.location, headers['set-cookie']]).toEqual([303, '/confirm', undefined]);
+    await expectNobody(it);
+  });
+
   it.each<[string, () => Promise<never>]>([
     ['rejects', () => Promise.reject(new Error('the database is down'))],
     ['never answers', () => new Promise(() => {})],
@@ -405,6 +452,54 @@ it.each([{ session: false }, { assignProperty: 'account' }])(
     expect([status, headers['set-cookie']]).toEqual([401, undefined]);
   },
 );
+
+it.each<[string, object]>([
+  ['a login', {}],
+  ['a login that keeps the session', { keepSessionInfo: true }],
+  ['no session', { session: false }],
+  ['an account that is authorized', { assignProperty: 'account' }],
+])(
+  'what another request has written to the session meanwhile stays after a right PIN, with %s',
+  async (what, check) => {
+    const it = await site({ check });
+    await it.post('/note', { note: 'sudo' });
+    await it.post('/issue');
+    const waiting = it.gate.shut();
+    const late = Promise.resolve(it.post('/pin', { pin: PIN }));
+    await waiting;
+    await it.post('/note', { note: 'no more' });
+    it.gate.open();
+    const { status, headers } = await late;
+    expect(status).toBe(200);
+    const cookie = headers['set-cookie'] ? String(headers['set-cookie']).split(';')[0] : undefined;
+    const me = await (cookie ? request(it.at).get('/me').set('Cookie', cookie) : it.get('/me'));
+    expect(me.body.user).toMatchObject({ id: 'u1' });
+    expect(me.body.session.note).toBe(what === 'a login' ? undefined : 'no more');
+  },
+);
+
+it('what the host has written in the same request stays, whatever the PIN', async () => {
+  const it = await site({
+    before: [
+      (req, _res, next) => {
+        if (req.path === '/pin')
+          Object.assign(req.session, { tries: Number(Reflect.get(req.session, 'tries') ?? 0) + 1 });
+        next();
+      },
+    ],
+    check: { keepSessionInfo: true, session: false },
+  });
+  await it.post('/issue');
+  for (const [pin, tries] of [
+    ['000000', 1],
+    ['nonsense', 2],
+    ['000001', 3],
+    [PIN, 4],
+  ] as const) {
+    await it.post('/pin', { pin });
+    expect((await it.get('/me')).body.session.tries, pin).toBe(tries);
+  }
+});
 
 it('what another request has written to the session meanwhile stays', async () => {
   const it = await site();

@@ -3,7 +3,7 @@
 import type { Response } from 'express';
 import session from 'express-session';
 import type { SmsOtpEvent } from 'passport-sms-otp';
-import { expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createHost, fakeClient, type LooseOptions, PIN, serve } from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
@@ -324,4 +324,65 @@ it.each<[string, LooseOptions]>([
     message: `The option \`${option}\` has not answered after 50 ms`,
   });
   expect(client.sends).toEqual([]);
+});
+
+describe('a host that takes the session off a request that waits', () => {
+  /** A site whose session store takes its time, and which has a limit of its own for each request. */
+  async function impatient(limitMs: number, path: string, strategy: LooseOptions = {}) {
+    const store = new session.MemoryStore();
+    for (const method of ['get', 'set', 'destroy'] as const) {
+      const original = store[method].bind(store) as (...args: unknown[]) => void;
+      store[method] = ((...args: unknown[]) => void setTimeout(() => original(...args), 40)) as never;
+    }
+    let isOn = false;
+    const host = createHost(fakeClient(), {
+      session: { store },
+      strategy,
+      before: [
+        (req, res, next) => {
+          if (isOn && req.path === path) {
+            setTimeout(() => {
+              Reflect.set(req, 'session', null);
+              if (!res.headersSent) res.status(503).end();
+            }, limitMs);
+          }
+          next();
+        },
+      ],
+    });
+    const visitor = host.browser(await serve(host));
+    return {
+      visitor,
+      begin: () => {
+        isOn = true;
+      },
+    };
+  }
+
+  it.each([10, 30, 50, 70, 90, 110, 130, 150, 170, 200, 250])(
+    'ends neither it nor the process (%i ms)',
+    async (ms) => {
+      const thrown: unknown[] = [];
+      const note = (error: unknown) => thrown.push(error);
+      process.on('uncaughtException', note);
+      for (const path of ['/login', '/login/resend', '/login/pin']) {
+        const between = { recipient: () => ({ phoneNumber: '+385911234567', subject: 'u1' }) };
+        for (const strategy of path === '/login' ? [{}, between] : [{}]) {
+          const { visitor, begin } = await impatient(ms, path, {
+            budgets: { sendsPerNumber: null },
+            ...strategy,
+          });
+          await visitor.issue();
+          begin();
+          const { status } = await visitor
+            .post(path, { phone: '+385911234567', pin: '000000' })
+            .timeout(5_000);
+          expect([202, 401, 503], path).toContain(status);
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      process.off('uncaughtException', note);
+      expect(thrown).toEqual([]);
+    },
+  );
 });

@@ -2,17 +2,9 @@
 
 import { type Challenge, openChallenge } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  createChallenges,
-  dropNotes,
-  maskedRecipient,
-  ownEntry,
-  requireServerSession,
-  sessionChallenges,
-  setNote,
-  settle,
-} from '../../lib/challenge.js';
+import { createChallenges, maskedRecipient, sessionChallenges } from '../../lib/challenge.js';
 import { SessionEnded, SmsOtpError } from '../../lib/errors.js';
+import { dropNotes, ownEntry, requireServerSession, setNote, settle } from '../../lib/session.js';
 
 const CHALLENGE: Challenge = {
   kind: 'typed',
@@ -211,12 +203,14 @@ describe('the challenges of a strategy', () => {
   });
 
   it('stay as they were in a session that is of this request alone, or that cannot be read again', async () => {
-    const reload = vi.fn();
     const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
-    await challenges.refresh(createSession({ reload }).req);
-    await challenges.refresh(createSession({ reload: 'nothing' }).req);
-    await challenges.refresh(createSession().req);
-    expect(reload).not.toHaveBeenCalled();
+    const get = vi.fn();
+    for (const sessionStore of [{}, { get: 'nothing' }, { get }]) {
+      const { req, session } = createSession({ note: 'mine' });
+      await challenges.refresh(Object.assign(req, { sessionStore }));
+      expect(session).toMatchObject({ note: 'mine' });
+    }
+    expect(get).not.toHaveBeenCalled();
   });
 
   it('elsewhere leave the session alone', async () => {
@@ -227,8 +221,7 @@ describe('the challenges of a strategy', () => {
       remove: async (...args: unknown[]) => void kept.push(['remove', ...args]),
     };
     const challenges = createChallenges(store, 'elsewhere', 1000);
-    const reload = vi.fn();
-    const { req, saved } = createSession({ reload });
+    const { req, saved } = createSession();
     challenges.requireReady({ headers: {} });
     await challenges.ensureWritable({ headers: {} });
     await challenges.refresh(req);
@@ -241,7 +234,8 @@ describe('the challenges of a strategy', () => {
       ['remove', req, 'elsewhere'],
       ['remove', req, 'elsewhere'],
     ]);
-    expect([saved.length, reload.mock.calls.length]).toEqual([0, 0]);
+    await challenges.saveChanges(req);
+    expect(saved).toEqual([]);
   });
 
   it('are those of one kind of strategy, where a kind is given', async () => {
@@ -301,45 +295,74 @@ describe('a session that the browser came with', () => {
     }
   });
 
-  it('is read again, with what another request has put there', async () => {
-    const { req } = known((_id, answer) => answer(null, {}));
-    const reload = vi.fn((done: Callback) => {
-      setNote(req.session, 'challenges', 'sms-otp', CHALLENGE);
-      done();
-    });
-    Object.assign(req.session, { reload });
+  it('is read again in its place: with what another request has put there, and without what it took away', async () => {
+    const { req } = known((_id, answer) =>
+      answer(null, {
+        cookie: { path: '/elsewhere' },
+        note: 'theirs',
+        smsOtp: { challenges: { 'sms-otp': CHALLENGE } },
+        ...JSON.parse('{"__proto__":{"admin":true}}'),
+      }),
+    );
+    const { session } = req;
+    const cookie = { path: '/' };
+    Object.assign(session, { cookie, note: 'mine', gone: true });
     await challenges.refresh(req);
-    expect(reload.mock.contexts).toEqual([req.session]);
+    expect(req.session).toBe(session);
+    expect(session).toMatchObject({ cookie, note: 'theirs', save: expect.any(Function) });
+    expect(session).not.toHaveProperty('gone');
+    expect(Reflect.get(session, 'admin')).toBeUndefined();
     expect(await challenges.get(req)).toEqual(CHALLENGE);
   });
 
   it.each([
     ['has ended', null, undefined, SessionEnded],
-    ['cannot be read for once', null, {}, SmsOtpError],
     ['has a store that is down', new Error('down'), undefined, SmsOtpError],
   ])('is not taken for what it was when it %s', async (_what, error, found, thrown) => {
     const { req } = known((_id, answer) => answer(error, found));
-    Object.assign(req.session, { reload: (done: Callback) => done(new Error('failed to load session')) });
     await expect(challenges.refresh(req)).rejects.toBeInstanceOf(thrown);
+    await expect(challenges.saveChanges(req)).rejects.toBeInstanceOf(thrown);
+  });
+
+  it('is saved beforehand where the host has changed it in this request, and only then', async () => {
+    const { req, saved } = known((_id, answer) =>
+      answer(null, { cookie: { path: '/' }, a: 1, b: { c: ['2'] }, since: '2026-01-01T00:00:00.000Z' }),
+    );
+    const since = new Date('2026-01-01T00:00:00Z');
+    Object.assign(req.session, { b: { c: ['2'] }, a: 1, since, cookie: { path: '/changed' } });
+    await challenges.saveChanges(req);
+    expect(saved).toEqual([]);
+    Object.assign(req.session, { tries: 1 });
+    await challenges.saveChanges(req);
+    expect(saved).toHaveLength(1);
+    expect(saved[0]).toContain('"tries":1');
+    await challenges.saveChanges(createSession().req);
   });
 
   it('is not read as that of somebody else', async () => {
-    const { req } = known((_id, answer) => answer(null, {}));
-    const reload = (done: Callback) => {
-      Object.assign(req.session, { passport: { user: 'u2' } });
-      done();
-    };
-    Object.assign(req.session, { passport: { user: 'u1' }, reload });
+    const { req } = known((_id, answer) => answer(null, { passport: { user: 'u2' } }));
+    Object.assign(req.session, { passport: { user: 'u1' } });
     await expect(challenges.refresh(req)).rejects.toBeInstanceOf(SessionEnded);
+    expect(req.session).toMatchObject({ passport: { user: 'u1' } });
   });
 
-  it('is left where it is when it comes late, without its id', async () => {
-    const { req } = known((_id, answer) => answer(null, {}));
-    Object.assign(req.session, { reload: () => {} });
-    const { session } = req;
+  it('is not written once it was taken off the request, however late its store answers', async () => {
+    let answer: (error: unknown, session?: unknown) => void = () => undefined;
+    const { req, saved } = known((_id, callback) => {
+      answer = callback;
+    });
     const impatient = createChallenges(sessionChallenges, 'sms-otp', 20);
-    await expect(impatient.refresh(req)).rejects.toMatchObject({ code: 'ERR_SMS_OTP_STORE' });
-    expect([req.session, req.sessionID]).toEqual([session, undefined]);
+    for (const act of [() => impatient.ensureWritable(req), () => impatient.set(req, CHALLENGE)]) {
+      Object.assign(req, {
+        session: Object.assign(createSession().session, req.session),
+        sessionID: 'an-id',
+      });
+      await expect(act()).rejects.toMatchObject({ code: 'ERR_SMS_OTP_STORE' });
+      expect(req).toMatchObject({ session: null, sessionID: undefined });
+      answer(null, {});
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(saved).toEqual([]);
+    }
   });
 
   it.each([

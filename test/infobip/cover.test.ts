@@ -143,6 +143,31 @@ describe('answers that are covered on their way to undici', () => {
     await client.close();
   });
 
+  it('are those of a service that writes without end no more than of any other', async () => {
+    ends = false;
+    const client = new Infobip2faClient({ baseUrl: url, apiKey: 'some-key', timeoutMs: 1_500 });
+    const { stop } = recordUndici();
+    // The extension of a chunk (RFC 9112, section 7.1.1) has no limit of its own.
+    const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;x=';
+    pieces = [Buffer.from(head), ...Array.from({ length: 400 }, () => Buffer.alloc(65_536, 'y'))];
+    const before = process.memoryUsage().heapUsed;
+    expect(await failureOf(client.getApplication('APP'))).toMatchObject({
+      code: expect.stringMatching(/^ERR_INFOBIP_(?:TIMEOUT|UNEXPECTED_RESPONSE)$/),
+    });
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(20_000_000);
+    for (const answer of [
+      'HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\nconnection: close\r\n\r\n{"applicationId":"APP","name":"Shop"}',
+      'HTTP/1.1 200 OK\r\ncontent-length: 37\r\nx-echo: a\rb\r\n\r\n{"applicationId":"APP","name":"Shop"}',
+    ]) {
+      pieces = [Buffer.from(answer)];
+      ends = true;
+      const heard = await client.getApplication('APP').catch(({ code }) => code);
+      stop();
+      expect(await client.getApplication('APP').catch(({ code }) => code)).toEqual(heard);
+    }
+    await client.close();
+  });
+
   it('stay what they are where undici reads in another way, which is said once', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
     ends = false;

@@ -1,0 +1,175 @@
+/** The host's session: what we note in it, and how it is written without undoing what other requests have done to it. */
+
+import { endedSessions } from './ended.js';
+import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
+import { dropSession, isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
+
+/** What the session says about proven PINs and open challenges, under the key `smsOtp`. */
+export interface SessionNotes {
+  challenges?: Record<string, unknown>;
+  marks?: Record<string, unknown>;
+}
+
+type Callback = (error?: unknown) => void;
+
+/** A session that can be saved and renewed, as express-session makes it. */
+export interface SavableSession {
+  save(callback: Callback): unknown;
+  regenerate(callback: Callback): unknown;
+  reload?(callback: Callback): unknown;
+  smsOtp?: SessionNotes;
+}
+
+const NEEDS_SESSION =
+  'SmsOtpStrategy keeps its challenges in the session, on the server. Did you forget to use express-session, or do ' +
+  'you use a session that lives in a cookie? Use express-session with a store, or give the option `challenges`.';
+
+/** The session, once it is sure that it can keep a secret: an error otherwise. */
+export function requireServerSession(req: RequestLike): SavableSession {
+  const { session } = req;
+  if (!isSavable(session) || typeof property(req, 'sessionStore') !== 'object') {
+    throw new SmsOtpError('ERR_SMS_OTP_SESSION', NEEDS_SESSION);
+  }
+  return session;
+}
+
+function isSavable(session: unknown): session is SavableSession {
+  return (
+    typeof property(session, 'save') === 'function' && typeof property(session, 'regenerate') === 'function'
+  );
+}
+
+/** An own object under an own key; nothing that comes from a prototype. */
+export function ownEntry(holder: unknown, key: string): unknown {
+  return typeof holder === 'object' && holder !== null && Object.hasOwn(holder, key)
+    ? Reflect.get(holder, key)
+    : undefined;
+}
+
+/** Writes an own entry, whatever the key is called, and leaves no empty holder behind when a value is taken away. */
+export function setNote(session: object, kind: 'challenges' | 'marks', name: string, value: unknown): void {
+  const notes = asObject(ownEntry(session, 'smsOtp'));
+  const entries = asObject(notes[kind]);
+  // Defined and not assigned: `__proto__` is a name like any other.
+  if (value === undefined) delete entries[name];
+  else Object.defineProperty(entries, name, { value, configurable: true, enumerable: true, writable: true });
+  if (Object.keys(entries).length > 0) notes[kind] = entries;
+  else delete notes[kind];
+  if (Object.keys(notes).length > 0) Reflect.set(session, 'smsOtp', notes);
+  else Reflect.deleteProperty(session, 'smsOtp');
+}
+
+/** Takes all entries of one kind away. */
+export function dropNotes(session: unknown, kind: 'challenges' | 'marks'): void {
+  if (typeof session !== 'object' || session === null) return;
+  for (const name of Object.keys(asObject(ownEntry(ownEntry(session, 'smsOtp'), kind)))) {
+    setNote(session, kind, name, undefined);
+  }
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+/** Runs a session method that takes a callback (express-session) or returns a promise (others). */
+export function settle(call: (callback: Callback) => unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const returned = call((error) => (error ? reject(error) : resolve()));
+    if (returned instanceof Promise) returned.then(() => resolve(), reject);
+  });
+}
+
+/**
+ * Saves the session now, and knows whether that worked. Not one that was ended in the meantime: that would bring it
+ * back, with whoever was signed in.
+ */
+export async function saveSession(req: RequestLike, session: SavableSession): Promise<void> {
+  const id = property(req, 'sessionID');
+  await requireLiving(req);
+  // By then the request may have been answered, and its session taken off.
+  if (property(req, 'sessionID') !== id) throw new SessionEnded();
+  await saveLiving(req, session);
+}
+
+/** Saves a session of which it is known that it lives. Ended while it was being saved, it is taken away again. */
+export async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
+  const id = property(req, 'sessionID');
+  await settle((callback) => session.save(callback));
+  if (!endedSessions(req).has(id)) return;
+  const store = property(req, 'sessionStore');
+  await settle((callback) => Reflect.apply(Object(store).destroy, store, [id, callback]));
+  throw new SessionEnded();
+}
+
+/**
+ * The answer of a store of sessions. When it is late, the session is taken off the request: at the end express-session
+ * would wait for that store for ever, and the visitor for an answer.
+ */
+export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number): Promise<T> {
+  return fromStore(answer, ms, () => dropSession(req));
+}
+
+/** Whether another request can end this one's session, and a store would know. One that is new is not there yet. */
+export function canEnd(req: RequestLike): boolean {
+  return typeof property(property(req, 'sessionStore'), 'get') === 'function' && !isNewSession(req);
+}
+
+/** Stops a request whose session has ended, or is somebody else's by now. */
+export async function requireLiving(req: RequestLike): Promise<void> {
+  await readLiving(req);
+}
+
+// What the store has, which is asked and not express-session's `reload`: that one throws away what the host has written in
+// this request, and ends the process where the session was taken off it. Undefined where there is nobody to ask.
+async function readLiving(req: RequestLike): Promise<object | undefined> {
+  if (!canEnd(req)) return undefined;
+  const store = Object(property(req, 'sessionStore'));
+  const id = property(req, 'sessionID');
+  const ended = endedSessions(req);
+  return new Promise((resolve, reject) => {
+    Reflect.apply(store.get, store, [
+      id,
+      (error: unknown, stored: unknown) => {
+        // A store of files says it so (as express-session knows it).
+        if (error && property(error, 'code') !== 'ENOENT') reject(error);
+        else if (!stored || ended.has(id) || isOther(signedInAs(req), storedUser(req, stored)))
+          reject(new SessionEnded());
+        else resolve(Object(stored));
+      },
+    ]);
+  });
+}
+
+/** What a session holds besides its cookie, and besides methods where they are its own. */
+function contentOf(session: object): [string, unknown][] {
+  return Object.entries(session).filter(([key, value]) => key !== 'cookie' && typeof value !== 'function');
+}
+
+/** Reads the session again, in its place: whoever holds it has what other requests have written to it meanwhile. */
+export async function reread(req: RequestLike, session: SavableSession): Promise<void> {
+  const stored = await readLiving(req);
+  if (stored === undefined) return;
+  for (const [key] of contentOf(session)) Reflect.deleteProperty(session, key);
+  for (const [key, value] of contentOf(stored)) {
+    Object.defineProperty(session, key, { value, writable: true, enumerable: true, configurable: true });
+  }
+}
+
+/** Saves the session where the host has changed it in this request. */
+export async function saveChanges(req: RequestLike, session: SavableSession): Promise<void> {
+  const stored = await readLiving(req);
+  if (stored === undefined) return;
+  const [mine, theirs] = [session, stored].map((each) => JSON.stringify(contentOf(each).sort()));
+  if (mine !== theirs) await saveLiving(req, session);
+}
+
+// A session of nobody's signs nobody in, wherever it is written: an account that is gone, for instance.
+function isOther(mine: string | undefined, stored: string | undefined): boolean {
+  return mine !== undefined && mine !== stored;
+}
+
+/** The session, which the host may have taken off the request since the request came in. */
+export function sessionOf(req: RequestLike): SavableSession {
+  if (!req.session) throw new SessionEnded();
+  return requireServerSession(req);
+}
