@@ -35,7 +35,10 @@ export function cutDeclarations(folder, entries, hasSource) {
 
   const kept = new Set();
   for (const sourceFile of sourceFiles) {
-    if (!sourceFile.statements.some((statement) => needed.has(statement))) continue;
+    // `export {}` alone only says that the file is a module.
+    const isMark = ({ exportClause, moduleSpecifier }) =>
+      !moduleSpecifier && exportClause?.elements?.length === 0;
+    if (!sourceFile.statements.some((statement) => needed.has(statement) && !isMark(statement))) continue;
     const path = relative('.', sourceFile.fileName);
     const hasMap = hasSource(path);
     writeFileSync(path, cut(sourceFile, hasMap));

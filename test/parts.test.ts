@@ -7,6 +7,7 @@ import type { SmsOtpEvent } from '../lib/events.js';
 import { parseOptions, type SmsOtpStrategyOptions } from '../lib/options.js';
 import {
   createParts,
+  fromService,
   isRefused,
   isServiceLimit,
   isSurelyUndone,
@@ -392,4 +393,15 @@ describe('what an error of the client means', () => {
       message: 'The PIN service answered nonsense when asked to check a PIN',
     });
   });
+});
+
+it('a client of the service that never answers ends in an error after five minutes', async () => {
+  vi.useFakeTimers();
+  const answer = fromService(new Promise<never>(() => {}));
+  const ended = expect(answer).rejects.toThrow('no answer after 300000 ms');
+  await vi.advanceTimersByTimeAsync(300_000);
+  await ended;
+  await expect(fromService(Promise.resolve('sent'))).resolves.toBe('sent');
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
 });

@@ -40,6 +40,8 @@ Doing it again changes nothing. On a terminal it asks for the address and the ke
   --pin-type TYPE       NUMERIC (when left out), ALPHA, HEX or ALPHANUMERIC
   --pin-ttl SECONDS     600 when left out
   --attempts N          5 or more when left out
+  --sends-per-number L  how many PINs Infobip sends to one number, such as 30/1d; 10/1d when left out. A site that knows
+                        browsers, or that has several strategies, sends more than one budget allows
 
   --write [FILE]        write the lines into the file instead (.env when left out), with the credentials, for its
                         owner alone (0600); what is not given otherwise is read from it
@@ -70,6 +72,7 @@ const planFlags = {
   'pin-type': { type: 'string' },
   'pin-ttl': { type: 'string' },
   attempts: { type: 'string' },
+  'sends-per-number': { type: 'string' },
 } as const;
 
 type PlanFlags = { 'no-sms': boolean } & { [Flag in Exclude<keyof typeof planFlags, 'no-sms'>]?: string };
@@ -137,11 +140,15 @@ function withWrittenFile(args: readonly string[]): string[] {
 }
 
 function readPlan(flags: PlanFlags): SetUpPlan {
-  const { name, domain, sender, language } = flags;
+  const { name, domain, sender, language, 'sends-per-number': limit } = flags;
+  if (limit !== undefined && !/^[1-9]\d{0,4}\/\d{0,3}[smhd]$/.test(limit)) {
+    throw usageError('--sends-per-number is no limit, such as 30/1d.');
+  }
   const ttl = wholeNumber('pin-ttl', flags['pin-ttl'] ?? '600', 60, 600);
   const configuration = {
     ...(flags['pin-ttl'] !== undefined && { pinTimeToLive: ttl % 60 === 0 ? `${ttl / 60}m` : `${ttl}s` }),
     ...(flags.attempts !== undefined && { pinAttempts: wholeNumber('attempts', flags.attempts, 1, 10) }),
+    ...(limit !== undefined && { sendPinPerPhoneNumberLimit: limit }),
   };
   const type = flags['pin-type'] === undefined ? undefined : oneOf('pin-type', flags['pin-type'], PIN_TYPES);
   const pin = {

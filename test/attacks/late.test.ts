@@ -5,7 +5,7 @@
 
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import session, { type SessionOptions } from 'express-session';
-import { requireSmsOtp, SmsOtpStrategy } from 'passport-sms-otp';
+import { requireSmsOtp, SmsOtpStrategy, type Verify } from 'passport-sms-otp';
 import request from 'supertest';
 import { describe, expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
@@ -55,7 +55,7 @@ interface SiteOptions {
   check?: object;
   /** Answers errors. */
   onError?: ErrorRequestHandler;
-  verify?: () => Promise<never>;
+  verify?: Verify;
 }
 
 /** A site with passwords, and a step up by phone. */
@@ -477,6 +477,25 @@ it.each<[string, object]>([
     expect(me.body.session.note).toBe(what === 'a login' ? undefined : 'no more');
   },
 );
+
+it('a proof is not written for whom verify has signed in instead of its user', async () => {
+  const it: Site = await site({
+    check: { assignProperty: 'account' },
+    verify: async ({ req }) => {
+      const logIn = Reflect.get(req, 'logIn') as (user: unknown, done: (error?: unknown) => void) => void;
+      await new Promise((resolve) => logIn.call(req, it.host.users.get('u2'), resolve));
+      return it.host.users.get('u1') ?? false;
+    },
+  });
+  await it.post('/issue');
+  const { headers } = await it.post('/pin', { pin: PIN });
+  const ask = (path: string) =>
+    request(it.at)
+      .get(path)
+      .set('Cookie', String(headers['set-cookie']).split(';')[0] ?? '');
+  expect((await ask('/me')).body.user).toMatchObject({ id: 'u2' });
+  expect((await ask('/secret')).status).toBe(303);
+});
 
 it('what the host has written in the same request stays, whatever the PIN', async () => {
   const it = await site({

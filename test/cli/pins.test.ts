@@ -187,6 +187,7 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
     ],
     [['setup', '--pin-length', '5'], '--pin-length is no whole number from 6 to 8.'],
     [['setup', '--pin-length', '4', '--pin-type', 'HEX'], '--pin-length is no whole number from 5 to 8.'],
+    [['setup', '--sends-per-number', '30'], '--sends-per-number is no limit, such as 30/1d.'],
     [['setup', '--force'], '--force is for --write.'],
     [['setup', '--text', 'Hello'], '--text has no {{pin}} in it.'],
     [['doctor', '--pin-ttl', '10m'], '--pin-ttl is no whole number from 60 to 600.'],

@@ -78,9 +78,10 @@ describe('passport-sms-otp setup', { timeout: 60_000 }, () => {
 
   it('sets up calls and e-mails, with PINs as the site wants them', async () => {
     const pin = ['--pin-length', '8', '--pin-type', 'hex', '--pin-ttl', '300', '--attempts', '3'];
+    const limit = ['--sends-per-number', '30/1d'];
     const voice = ['--voice-text', 'Your code is {{pin}}.', '--language', 'hr'];
     const email = ['--email-template-id', '7', '--email-from', 'shop@shop.example'];
-    const args = ['setup', '--json', '--name', 'All', ...pin, ...voice, ...email];
+    const args = ['setup', '--json', '--name', 'All', ...pin, ...limit, ...voice, ...email];
     const { stdout } = await runCommand(args, { env });
     const { applicationId, messageIds, settings } = JSON.parse(stdout);
     expect(settings).toMatchObject({
@@ -88,7 +89,7 @@ describe('passport-sms-otp setup', { timeout: 60_000 }, () => {
       INFOBIP_EMAIL_MESSAGE_ID: messageIds.email,
     });
     expect(await account(`/${applicationId}`)).toMatchObject({
-      configuration: { pinAttempts: 3, pinTimeToLive: '5m' },
+      configuration: { pinAttempts: 3, pinTimeToLive: '5m', sendPinPerPhoneNumberLimit: '30/1d' },
     });
     const shape = { pinLength: 8, pinType: 'HEX' };
     expect(await account(`/${applicationId}/messages`)).toMatchObject([

@@ -45,7 +45,6 @@ const DECLARATIONS = [
   'infobip/options',
   'infobip/setup',
   'infobip/shapes',
-  'simulator/applications',
   'simulator/behaviour',
   'simulator/credentials',
   'simulator/errors',

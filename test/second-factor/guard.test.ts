@@ -1,7 +1,7 @@
 /** The guard alone, with requests as other frameworks make them: less of everything than Express has. */
 
 import { type RequestLike, requireSmsOtp, SmsOtpRequiredError } from 'passport-sms-otp';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 const USER = 'user 1';
 
@@ -187,4 +187,54 @@ describe('an option of the guard', () => {
     const other = channel === 'sms' ? 'voice' : 'sms';
     expect(guarded({ session: session({ channel }) }, { channels: [other] }).outcome).toBe('refuses');
   });
+});
+
+it('a serializer that never answers ends in an error after its time', async () => {
+  vi.useFakeTimers();
+  const never = { _serializeUser: () => undefined };
+  const next = vi.fn();
+  const request = {
+    method: 'GET',
+    headers: {},
+    user: { id: USER },
+    session: session(),
+    _sessionManager: never,
+  };
+  requireSmsOtp()(request as never, { redirect: vi.fn() }, next);
+  vi.advanceTimersByTime(29_999);
+  expect(next).not.toHaveBeenCalled();
+  vi.advanceTimersByTime(1);
+  expect(next).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ code: 'ERR_SMS_OTP_HOST', status: 500 }),
+  );
+  vi.useRealTimers();
+});
+
+it('a serializer that answers after its time is not heard, and one in time is', () => {
+  vi.useFakeTimers();
+  for (const [ms, calls] of [
+    [30_001, [[expect.objectContaining({ code: 'ERR_SMS_OTP_HOST' })]]],
+    [29_000, [[]]],
+  ] as const) {
+    let answer: (error: null, user: string) => void = () => undefined;
+    const late = {
+      _serializeUser: (_user: unknown, _req: unknown, done: typeof answer) => {
+        answer = done;
+      },
+    };
+    const next = vi.fn();
+    const request = {
+      method: 'GET',
+      headers: {},
+      user: { id: USER },
+      session: session(),
+      _sessionManager: late,
+    };
+    requireSmsOtp()(request as never, { redirect: vi.fn() }, next);
+    vi.advanceTimersByTime(ms);
+    answer(null, USER);
+    vi.advanceTimersByTime(60_000);
+    expect(next.mock.calls).toEqual(calls);
+  }
+  vi.useRealTimers();
 });

@@ -63,6 +63,13 @@ describe('with a service', () => {
     await second.close();
   });
 
+  it('what strangers may ask for in a day leaves room for a browser that the site knows', async () => {
+    const { client, applicationId, messageId, close } = await connect();
+    const send = () => client.sendPin({ channel: 'sms', applicationId, messageId, to: phone });
+    for (let sent = 0; sent < 20; sent += 1) await expect(send()).resolves.toMatchObject({ sent: true });
+    await close();
+  });
+
   it('the application and the template that are named are used, and what is odd about them is logged', async () => {
     const { applicationId } = service;
     const { messageId } = await operator.createMessageTemplate(applicationId, {
