@@ -113,6 +113,8 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
 
 type Callback = (error?: unknown) => void;
 
+const TOO_LATE = 'The request had been answered before the login was done';
+
 /** A guard has no options for these: the strategy's defaults. */
 const GUARD_STORE_TIMEOUT_MS = 3000;
 const GUARD_HOST_TIMEOUT_MS = 30_000;
@@ -157,17 +159,12 @@ function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
     isOver = true;
     clearTimeout(timer);
     // Passport would redirect a request that the host has answered meanwhile, and what that throws would end the process.
-    const failure = error || (isAnswered(req) ? tooLate() : undefined);
+    const failure = error || (isAnswered(req) ? new SmsOtpError('ERR_SMS_OTP_HOST', TOO_LATE) : undefined);
     // Nor may a login get out that was answered with an error, by the save at the end of the request.
     if (failure) detachSession(req);
     callback(failure);
   };
   return end;
-}
-
-/** The error of a login that came after the answer. */
-export function tooLate(): SmsOtpError {
-  return new SmsOtpError('ERR_SMS_OTP_HOST', 'The request had been answered before the login was done');
 }
 
 function writeMark(req: RequestLike, session: object, name: string, proven: Proven): void {

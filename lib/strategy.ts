@@ -23,7 +23,6 @@ import {
   detachSession,
   dropSession,
   hasOldPassport,
-  isAnswered,
   isDetached,
   isNewSession,
   isPost,
@@ -32,7 +31,7 @@ import {
   type RequestLike,
   signedInAs,
 } from './request.js';
-import { signOut, tooLate } from './second-factor.js';
+import { signOut } from './second-factor.js';
 import type { Verify } from './verify.js';
 
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
@@ -92,13 +91,12 @@ export class SmsOtpStrategy<Req extends RequestLike = RequestLike> extends Base 
 }
 
 async function run(decide: (turn: Turn) => Promise<Action>, turn: Turn, actions: Actions): Promise<void> {
-  let action = await decide(turn).catch((thrown: unknown): Action => {
+  const action = await decide(turn).catch((thrown: unknown): Action => {
     return {
       type: 'error',
       error: asError(thrown, 'A function of the host failed with something that is no Error'),
     };
   });
-  if (action.type === 'success' && isAnswered(turn.req)) action = { type: 'error', error: tooLate() };
   try {
     perform(action, actions);
   } catch (thrown) {
