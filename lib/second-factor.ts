@@ -201,26 +201,17 @@ export async function signOut(req: RequestLike, timeoutMs: number): Promise<void
   dropNotes(session, 'marks');
   const logOut = property(req, 'logOut');
   if (typeof logOut !== 'function') return;
-  // Once the request has been answered, Passport must not go on: the session that it would write to is gone from the
-  // request, and what it throws in the store's callback would end the process.
-  let isLate = false;
-  let stop: (reason: Error) => void = () => undefined;
-  const stopped = new Promise<never>((_resolve, reject) => {
-    stop = reject;
-  });
-  const unlessLate = (callback: Callback) => (error?: unknown) => {
-    if (isLate) return;
+  // Once the session is gone from the request, taken off by the host or because the store was late, Passport must not go
+  // on: what it throws in the store's callback would end the process.
+  const unlessGone = (callback: Callback) => (error?: unknown) => {
     if (req.session) callback(error);
-    else stop(new Error('The session was taken off the request'));
   };
   if (typeof session === 'object' && session !== null) {
-    wrapOnce(session, 'save', unlessLate);
-    wrapOnce(session, 'regenerate', unlessLate);
+    wrapOnce(session, 'save', unlessGone);
+    wrapOnce(session, 'regenerate', unlessGone);
   }
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
-  await fromStore(Promise.race([done, stopped]), timeoutMs, () => {
-    isLate = true;
-  });
+  await fromStore(done, timeoutMs);
 }
 
 /** Options of {@link requireSmsOtp}. */

@@ -238,3 +238,10 @@ it('a serializer that answers after its time is not heard, and one in time is', 
   }
   vi.useRealTimers();
 });
+
+it('a serializer that answers at once leaves no timer behind', () => {
+  vi.useFakeTimers();
+  for (const user of [{ id: USER }, undefined]) guarded({ session: session(), user });
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});
