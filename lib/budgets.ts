@@ -513,9 +513,8 @@ export function createCounters(settings: CounterSettings): Counters {
         ),
       );
     const used = await count(1);
-    return used > challenge.attemptsUsed || challenge.attemptsUsed === 0
-      ? used
-      : count(challenge.attemptsUsed);
+    // One that another check has given back meanwhile is not lost.
+    return used > 1 || challenge.attemptsUsed === 0 ? used : count(challenge.attemptsUsed);
   }
 
   async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {

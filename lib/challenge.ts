@@ -7,12 +7,12 @@ import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
 import { type RequestLike, signedInAs } from './request.js';
 import {
+  beginWith,
   fromSession,
   ownEntry,
   requireLiving,
   requireServerSession,
   reread,
-  saveChanges,
   saveLiving,
   saveSession,
   sessionOf,
@@ -98,20 +98,18 @@ export const sessionChallenges: ChallengeStore = {
   },
   async set(req, name, challenge) {
     const session = sessionOf(req);
-    setNote(session, 'challenges', name, challenge);
-    await saveSession(req, session);
+    await saveSession(req, session, () => setNote(session, 'challenges', name, challenge));
   },
   async remove(req, name) {
     const session = sessionOf(req);
-    setNote(session, 'challenges', name, undefined);
-    await saveSession(req, session);
+    await saveSession(req, session, () => setNote(session, 'challenges', name, undefined));
   },
 };
 
 /** The challenges of one strategy: its store, with a deadline on each answer and the session's own ways known. */
 export interface Challenges {
-  /** Stops a request whose session could not keep a challenge. */
-  requireReady(req: RequestLike): void;
+  /** Stops a request whose session could not keep a challenge, or has ended since it was read. */
+  begin(req: RequestLike): Promise<void>;
   get(req: RequestLike): Promise<Challenge | undefined>;
   set(req: RequestLike, challenge: Challenge): Promise<void>;
   remove(req: RequestLike): Promise<void>;
@@ -121,11 +119,6 @@ export interface Challenges {
   ensureWritable(req: RequestLike): Promise<void>;
   /** Stops a request whose session was ended while it was under way. */
   requireLiving(req: RequestLike): Promise<void>;
-  /**
-   * Writes to the session what the host has changed in this request, before somebody is asked who takes his time: what
-   * is read again afterwards throws it away.
-   */
-  saveChanges(req: RequestLike): Promise<void>;
   /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
 }
@@ -139,9 +132,9 @@ export function createChallenges(
 ): Challenges {
   const isSession = store === sessionChallenges;
   return {
-    requireReady(req) {
-      if (isSession) requireServerSession(req);
+    async begin(req) {
       endedSessions(req);
+      if (isSession) await inTime(req, beginWith(req, requireServerSession(req)));
     },
     async get(req) {
       // The session was read before the request came here: no deadline, and no timer for it.
@@ -168,9 +161,6 @@ export function createChallenges(
       if (isSession) await inTime(req, saveSession(req, sessionOf(req)));
     },
     requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
-    async saveChanges(req) {
-      if (isSession) await inTime(req, saveChanges(req, sessionOf(req)));
-    },
     async refresh(req) {
       if (isSession) await inTime(req, reread(req, sessionOf(req)));
     },

@@ -95,7 +95,6 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
       ...fieldsOf(challenge, challenge.channel),
       durationMs: performance.now() - started,
     });
-    await challenges.saveChanges(turn.req);
     let judgement: PinVerification;
     try {
       judgement = await ask(attempt, pin);
@@ -189,7 +188,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
 
   // A check that began later may have been answered, and counted, earlier.
   async function countIn({ req }: Turn, kept: Challenge, attemptsUsed: number): Promise<void> {
-    if (attemptsUsed > kept.attemptsUsed) await challenges.set(req, { ...kept, attemptsUsed });
+    await challenges.set(req, { ...kept, attemptsUsed: Math.max(attemptsUsed, kept.attemptsUsed) });
   }
 
   // The challenge as it is kept now, if it is there to be written. A parallel request may have used it up (its session

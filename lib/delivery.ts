@@ -138,9 +138,7 @@ export function createDelivery(parts: Parts): Delivery {
     return theirs;
   }
 
-  // While the service was asked, another request may have written to the session: that stays.
   async function keep(turn: Turn, challenge: Challenge): Promise<Action> {
-    await challenges.refresh(turn.req);
     await challenges.set(turn.req, challenge);
     return onItsWay(turn, challenge, false);
   }

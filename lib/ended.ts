@@ -3,7 +3,7 @@
 import { property, type RequestLike } from './request.js';
 
 /** Longer than any request that is still under way. */
-const KEPT_MS = 300_000;
+const KEPT_MS = 120_000;
 
 interface EndedSessions {
   has(id: unknown): boolean;
@@ -19,21 +19,28 @@ export function endedSessions(req: RequestLike): EndedSessions {
   const store = Object(property(req, 'sessionStore'));
   const known = watched.get(store);
   if (known) return known;
-  // Two sets that take turns, so that nothing is kept for long and nothing has to be looked for.
-  let recent = new Set<unknown>();
-  let older = new Set<unknown>();
-  let since = performance.now();
-  const ended = { has: (id: unknown) => recent.has(id) || older.has(id) };
+  const ends = new Map<unknown, number>();
+  const ended = {
+    has: (id: unknown) => performance.now() - (ends.get(id) ?? Number.NEGATIVE_INFINITY) < KEPT_MS,
+  };
   const { destroy } = store;
   if (typeof destroy === 'function') {
-    Reflect.set(store, 'destroy', function (this: unknown, ...args: unknown[]): unknown {
-      if (performance.now() - since > KEPT_MS) {
-        older = recent;
-        recent = new Set();
-        since = performance.now();
+    Reflect.set(store, 'destroy', function (this: unknown, id: unknown, ...rest: unknown[]): unknown {
+      // In the order in which they came: those that are too old are the first.
+      for (const old of ends.keys()) {
+        if (ended.has(old)) break;
+        ends.delete(old);
       }
-      recent.add(args[0]);
-      return Reflect.apply(destroy, this, args);
+      ends.delete(id);
+      ends.set(id, performance.now());
+      const [callback, ...more] = rest;
+      if (typeof callback !== 'function') return Reflect.apply(destroy, this, [id, ...rest]);
+      const answer = (error?: unknown, ...others: unknown[]): unknown => {
+        // It may be there still, and its user cannot know: it is left to whoever reads it.
+        if (error) ends.delete(id);
+        return Reflect.apply(callback, undefined, [error, ...others]);
+      };
+      return Reflect.apply(destroy, this, [id, answer, ...more]);
     });
     watched.set(store, ended);
   }

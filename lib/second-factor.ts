@@ -79,7 +79,7 @@ function writeOnRegenerate(login: Login): void {
     marks: ownEntry(ownEntry(before, 'smsOtp'), 'marks'),
     returnTo: localPath(ownEntry(before, 'returnTo')),
   };
-  wrapOnce(before, 'regenerate', (callback) =>
+  wrapOnce(before, 'regenerate', {}, (callback) =>
     inTime(login, (error) => {
       if (!error) writeOnSave(login, kept);
       callback(error);
@@ -97,7 +97,10 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
   const { req, name, proven } = login;
   const { session } = req;
   if (typeof session !== 'object' || session === null) return;
-  wrapOnce(session, 'save', (callback) => {
+  // Before Passport has written its user, it is the host who saves: its serializer, or a limit of its own.
+  const isLogin = () => signedInAs(req) !== undefined;
+  const isTooLate = () => isAnswered(req);
+  wrapOnce(session, 'save', { isDue: isLogin, isTooLate }, (callback) => {
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
     for (const [other, mark] of Object.entries(typeof marks === 'object' && marks !== null ? marks : {})) {
@@ -119,14 +122,26 @@ const TOO_LATE = 'The request had been answered before the login was done';
 const GUARD_STORE_TIMEOUT_MS = 3000;
 const GUARD_HOST_TIMEOUT_MS = 30_000;
 
+/** Which call of a method is meant, and whether it is answered without being made. */
+interface Occasion {
+  isDue?: () => boolean;
+  isTooLate?: () => boolean;
+}
+
 // The next call of a session's method gets another callback. Not enumerable, so that neither the merge of
 // keepSessionInfo nor a session's own hashing sees it.
-function wrapOnce(session: object, method: string, wrap: (callback: Callback) => Callback): void {
+function wrapOnce(
+  session: object,
+  method: string,
+  { isDue = () => true, isTooLate = () => false }: Occasion,
+  wrap: (callback: Callback) => Callback,
+): void {
   const original = property(session, method);
   if (typeof original !== 'function') return;
   // express-session has put a method of its own there that must come back.
   const own = Object.getOwnPropertyDescriptor(session, method);
-  const value = (callback: Callback): unknown => {
+  const value = (callback: Callback = () => undefined, ...rest: unknown[]): unknown => {
+    if (!isDue()) return Reflect.apply(original, session, [callback, ...rest]);
     if (own) Object.defineProperty(session, method, own);
     else Reflect.deleteProperty(session, method);
     const answer = wrap(callback);
@@ -135,6 +150,7 @@ function wrapOnce(session: object, method: string, wrap: (callback: Callback) =>
       isAnswered = true;
       answer(error);
     };
+    if (isTooLate()) return answered();
     try {
       return Reflect.apply(original, session, [answered]);
     } catch (thrown) {
@@ -180,8 +196,7 @@ export async function markNow(
   name: string,
   proven: Proven,
 ): Promise<void> {
-  writeMark(req, session, name, proven);
-  await saveSession(req, session);
+  await saveSession(req, session, () => writeMark(req, session, name, proven));
 }
 
 function belongsTo(mark: unknown, user: string | undefined): boolean {
@@ -207,8 +222,8 @@ export async function signOut(req: RequestLike, timeoutMs: number): Promise<void
     if (req.session) callback(error);
   };
   if (typeof session === 'object' && session !== null) {
-    wrapOnce(session, 'save', unlessGone);
-    wrapOnce(session, 'regenerate', unlessGone);
+    wrapOnce(session, 'save', {}, unlessGone);
+    wrapOnce(session, 'regenerate', {}, unlessGone);
   }
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
   await fromStore(done, timeoutMs);
@@ -293,7 +308,7 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
     }
     // Since the session was read its user may have signed out: then nothing is written to it.
     fromStore(requireLiving(req), GUARD_STORE_TIMEOUT_MS)
-      .catch(() => detachSession(req))
+      .catch(() => dropSession(req))
       .then(redirect)
       .catch(next);
   }

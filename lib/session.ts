@@ -80,14 +80,21 @@ export function settle(call: (callback: Callback) => unknown): Promise<void> {
 }
 
 /**
- * Saves the session now, and knows whether that worked. Not one that was ended in the meantime: that would bring it
- * back, with whoever was signed in.
+ * Saves the session now, and knows whether that worked. What other requests have written to it stays, and one that was
+ * ended in the meantime is not written: that would bring it back, with whoever was signed in.
+ *
+ * @param change what to write besides
  */
-export async function saveSession(req: RequestLike, session: SavableSession): Promise<void> {
+export async function saveSession(
+  req: RequestLike,
+  session: SavableSession,
+  change?: () => void,
+): Promise<void> {
   const id = property(req, 'sessionID');
-  await requireLiving(req);
+  await reread(req, session);
   // By then the request may have been answered, and its session taken off.
   if (property(req, 'sessionID') !== id) throw new SessionEnded();
+  change?.();
   await saveLiving(req, session);
 }
 
@@ -95,6 +102,7 @@ export async function saveSession(req: RequestLike, session: SavableSession): Pr
 export async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
   const id = property(req, 'sessionID');
   await settle((callback) => session.save(callback));
+  bases.set(req, contentOf(session));
   if (!endedSessions(req).has(id)) return;
   const store = property(req, 'sessionStore');
   await settle((callback) => Reflect.apply(Object(store).destroy, store, [id, callback]));
@@ -140,27 +148,50 @@ async function readLiving(req: RequestLike): Promise<object | undefined> {
   });
 }
 
-/** What a session holds besides its cookie, and besides methods where they are its own. */
-function contentOf(session: object): [string, unknown][] {
-  return Object.entries(session).filter(([key, value]) => key !== 'cookie' && typeof value !== 'function');
+// What was in the session when the request and its store last agreed: what differs from it now is this request's own.
+const bases = new WeakMap<RequestLike, Map<string, string>>();
+
+/** What a session holds besides its cookie, as JSON. Keys that are methods or fields of its own class are none of it. */
+function contentOf(session: object): Map<string, string> {
+  const content = new Map<string, string>();
+  for (const [key, value] of Object.entries(session)) {
+    const json = key === 'cookie' || typeof value === 'function' ? undefined : JSON.stringify(value);
+    if (json !== undefined) content.set(key, json);
+  }
+  return content;
 }
 
-/** Reads the session again, in its place: whoever holds it has what other requests have written to it meanwhile. */
+/** At the start of a request: notes what is its own in the session, and stops it where that has ended. */
+export async function beginWith(req: RequestLike, session: SavableSession): Promise<void> {
+  const stored = await readLiving(req);
+  if (stored !== undefined) merge(req, session, stored, contentOf(stored));
+}
+
+/**
+ * Reads the session again, in its place: whoever holds it has what other requests have written to it meanwhile, and what
+ * this one has.
+ */
 export async function reread(req: RequestLike, session: SavableSession): Promise<void> {
   const stored = await readLiving(req);
-  if (stored === undefined) return;
-  for (const [key] of contentOf(session)) Reflect.deleteProperty(session, key);
-  for (const [key, value] of contentOf(stored)) {
-    Object.defineProperty(session, key, { value, writable: true, enumerable: true, configurable: true });
-  }
+  if (stored !== undefined) merge(req, session, stored, bases.get(req) ?? contentOf(stored));
 }
 
-/** Saves the session where the host has changed it in this request. */
-export async function saveChanges(req: RequestLike, session: SavableSession): Promise<void> {
-  const stored = await readLiving(req);
-  if (stored === undefined) return;
-  const [mine, theirs] = [session, stored].map((each) => JSON.stringify(contentOf(each).sort()));
-  if (mine !== theirs) await saveLiving(req, session);
+function merge(req: RequestLike, session: object, stored: object, base: Map<string, string>): void {
+  // A store may hand out the very object that it was given.
+  if (stored === session) return;
+  const theirs = contentOf(stored);
+  const mine = contentOf(session);
+  for (const key of new Set([...mine.keys(), ...theirs.keys()])) {
+    // Ours is written right after it was read, so that no request has anything of its own in it.
+    const isOwn = key !== 'smsOtp' && mine.get(key) !== base.get(key);
+    const isSame = mine.get(key) === theirs.get(key);
+    if (isOwn || isSame || (!mine.has(key) && key in session)) continue;
+    if (theirs.has(key)) {
+      const value: unknown = Reflect.get(stored, key);
+      Object.defineProperty(session, key, { value, writable: true, enumerable: true, configurable: true });
+    } else Reflect.deleteProperty(session, key);
+  }
+  bases.set(req, theirs);
 }
 
 // A session of nobody's signs nobody in, wherever it is written: an account that is gone, for instance.

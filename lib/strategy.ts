@@ -5,6 +5,7 @@ import { type Action, type Phase, type SmsOtpAuthenticateOptions, setHeader, typ
 import type { Challenge } from './challenge.js';
 import { createCheck } from './check.js';
 import { createDelivery } from './delivery.js';
+import { endedSessions } from './ended.js';
 import { asError, SessionEnded } from './errors.js';
 import {
   type LoginOptions,
@@ -161,7 +162,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       const action = await decidePhase(turn);
       // Passport may write a message into the session of a failure, and at the end of the request that is saved, or its
       // cookie is sent anew: not over the session of a login that was faster.
-      if (action.type === 'fail' && action.status !== 202) await challenges.requireLiving(turn.req);
+      if (action.type === 'fail' && action.status !== 202) {
+        const { options, req } = turn;
+        const isWritten = property(options, 'failureMessage') || property(options, 'failureFlash');
+        await (isWritten ? challenges.refresh(req) : challenges.requireLiving(req));
+      }
       return action;
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;
@@ -183,8 +188,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (thrown instanceof SessionEnded) return true;
     if (property(thrown, 'code') === 'ERR_SMS_OTP_STORE') {
       // The store of sessions may be as silent, and the visitor would wait twice. Unasked, nothing is written to it.
+      const hasEnded = endedSessions(req).has(property(req, 'sessionID'));
       detachSession(req);
-      return false;
+      return hasEnded;
     }
     return challenges.requireLiving(req).then(
       () => false,
@@ -201,7 +207,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
     checkRoute(turn);
     const phase = phaseOf(turn);
-    challenges.requireReady(req);
+    await challenges.begin(req);
     if (phase === 'check') return check(turn);
     if (served.has(req)) {
       throw misconfigured(

@@ -23,19 +23,39 @@ it('is what the store was told to destroy since it was first asked for, whoever 
   expect(['before', 'after', 'other'].map((id) => ended.has(id))).toEqual([false, true, false]);
   expect(done).toHaveBeenCalledOnce();
   expect(destroy.mock.contexts).toEqual([store, store]);
-  expect(destroy.mock.lastCall).toEqual(['after', done]);
+  expect(destroy.mock.lastCall).toEqual(['after', expect.any(Function)]);
 });
 
-it('is forgotten after five minutes, and before ten', () => {
+it('is not what the store could not destroy', () => {
+  const error = new Error('the store is down');
+  const store = {
+    destroy(_id: string, callback?: (...given: unknown[]) => void) {
+      callback?.(error, 'more');
+      return 'answer';
+    },
+  };
+  const ended = endedSessions(requestOf(store));
+  const done = vi.fn();
+  expect(store.destroy('id', done)).toBe('answer');
+  expect(done.mock.calls).toEqual([[error, 'more']]);
+  expect(ended.has('id')).toBe(false);
+  store.destroy('id');
+  expect(ended.has('id')).toBe(true);
+});
+
+it('is forgotten after two minutes, also where nothing else ends', () => {
   const store = { destroy: (_id: string) => 'answer' };
   const ended = endedSessions(requestOf(store));
-  expect(store.destroy('first')).toBe('answer');
-  vi.advanceTimersByTime(300_001);
+  store.destroy('first');
+  vi.advanceTimersByTime(60_000);
   store.destroy('second');
+  vi.advanceTimersByTime(59_999);
   expect([ended.has('first'), ended.has('second')]).toEqual([true, true]);
-  vi.advanceTimersByTime(300_001);
-  store.destroy('third');
-  expect([ended.has('first'), ended.has('second'), ended.has('third')]).toEqual([false, true, true]);
+  vi.advanceTimersByTime(1);
+  expect([ended.has('first'), ended.has('second')]).toEqual([false, true]);
+  store.destroy('second');
+  vi.advanceTimersByTime(119_999);
+  expect(ended.has('second')).toBe(true);
 });
 
 it('is nothing where there is no store, or one that destroys nothing or cannot be changed', () => {

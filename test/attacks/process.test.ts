@@ -2,7 +2,7 @@
 
 import type { Response } from 'express';
 import session from 'express-session';
-import type { SmsOtpEvent } from 'passport-sms-otp';
+import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createHost, fakeClient, type LooseOptions, PIN, serve } from '../support/host.js';
@@ -324,6 +324,56 @@ it.each<[string, LooseOptions]>([
     message: `The option \`${option}\` has not answered after 50 ms`,
   });
   expect(client.sends).toEqual([]);
+});
+
+it('a serializer that saves the session itself, with or without a callback, ends in a login with its mark', async () => {
+  for (const calls of ['without', 'with']) {
+    const host = createHost(fakeClient(), {
+      routes: (app) => app.get('/secret', requireSmsOtp() as never, (_req, res) => res.end()),
+    });
+    const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+    serializers.unshift(
+      (req: { session: session.Session }, user: object, done: (error: unknown, id: unknown) => void) => {
+        const end = () => done(null, Reflect.get(user, 'id'));
+        if (calls === 'with') req.session.save(end);
+        else {
+          req.session.save();
+          end();
+        }
+      },
+    );
+    const visitor = host.browser(await serve(host));
+    await visitor.issue();
+    expect((await visitor.check()).status, calls).toBe(200);
+    expect((await visitor.get('/secret')).status, calls).toBe(200);
+  }
+});
+
+it('a store that gives the very object it was given keeps session and challenge', async () => {
+  const sessions = new Map<string, session.SessionData>();
+  class LiveStore extends session.Store {
+    override get(id: string, callback: (error: unknown, found?: session.SessionData) => void): void {
+      setImmediate(() => callback(null, sessions.get(id)));
+    }
+    override set(id: string, data: session.SessionData, callback?: () => void): void {
+      sessions.set(id, data);
+      setImmediate(() => callback?.());
+    }
+    override destroy(id: string, callback?: () => void): void {
+      sessions.delete(id);
+      setImmediate(() => callback?.());
+    }
+  }
+  const host = createHost(fakeClient(), {
+    session: { store: new LiveStore(), saveUninitialized: true },
+    strategy: { budgets: { sendsPerNumber: null } },
+  });
+  const visitor = host.browser(await serve(host));
+  await visitor.get('/me');
+  expect((await visitor.issue()).status).toBe(202);
+  expect((await visitor.check('000000')).status).toBe(401);
+  expect((await visitor.resend()).status).toBe(202);
+  expect((await visitor.check()).status).toBe(200);
 });
 
 describe('a host that takes the session off a request that waits', () => {

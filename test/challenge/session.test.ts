@@ -222,7 +222,7 @@ describe('the challenges of a strategy', () => {
     };
     const challenges = createChallenges(store, 'elsewhere', 1000);
     const { req, saved } = createSession();
-    challenges.requireReady({ headers: {} });
+    await challenges.begin({ headers: {} });
     await challenges.ensureWritable({ headers: {} });
     await challenges.refresh(req);
     await challenges.set(req, CHALLENGE);
@@ -234,7 +234,6 @@ describe('the challenges of a strategy', () => {
       ['remove', req, 'elsewhere'],
       ['remove', req, 'elsewhere'],
     ]);
-    await challenges.saveChanges(req);
     expect(saved).toEqual([]);
   });
 
@@ -296,17 +295,18 @@ describe('a session that the browser came with', () => {
   });
 
   it('is read again in its place: with what another request has put there, and without what it took away', async () => {
-    const { req } = known((_id, answer) =>
-      answer(null, {
-        cookie: { path: '/elsewhere' },
-        note: 'theirs',
-        smsOtp: { challenges: { 'sms-otp': CHALLENGE } },
-        ...JSON.parse('{"__proto__":{"admin":true}}'),
-      }),
-    );
+    let stored: object = { note: 'mine', gone: true };
+    const { req } = known((_id, answer) => answer(null, stored));
     const { session } = req;
     const cookie = { path: '/' };
     Object.assign(session, { cookie, note: 'mine', gone: true });
+    await challenges.begin(req);
+    stored = {
+      cookie: { path: '/elsewhere' },
+      note: 'theirs',
+      smsOtp: { challenges: { 'sms-otp': CHALLENGE } },
+      ...JSON.parse('{"__proto__":{"admin":true}}'),
+    };
     await challenges.refresh(req);
     expect(req.session).toBe(session);
     expect(session).toMatchObject({ cookie, note: 'theirs', save: expect.any(Function) });
@@ -321,22 +321,51 @@ describe('a session that the browser came with', () => {
   ])('is not taken for what it was when it %s', async (_what, error, found, thrown) => {
     const { req } = known((_id, answer) => answer(error, found));
     await expect(challenges.refresh(req)).rejects.toBeInstanceOf(thrown);
-    await expect(challenges.saveChanges(req)).rejects.toBeInstanceOf(thrown);
+    await expect(challenges.begin(req)).rejects.toBeInstanceOf(thrown);
   });
 
-  it('is saved beforehand where the host has changed it in this request, and only then', async () => {
-    const { req, saved } = known((_id, answer) =>
-      answer(null, { cookie: { path: '/' }, a: 1, b: { c: ['2'] }, since: '2026-01-01T00:00:00.000Z' }),
-    );
-    const since = new Date('2026-01-01T00:00:00Z');
-    Object.assign(req.session, { b: { c: ['2'] }, a: 1, since, cookie: { path: '/changed' } });
-    await challenges.saveChanges(req);
-    expect(saved).toEqual([]);
-    Object.assign(req.session, { tries: 1 });
-    await challenges.saveChanges(req);
-    expect(saved).toHaveLength(1);
-    expect(saved[0]).toContain('"tries":1');
-    await challenges.saveChanges(createSession().req);
+  it('keeps what the host has changed in this request, and takes the rest from the others', async () => {
+    const since = '2026-01-01T00:00:00.000Z';
+    let stored: object = { a: 1, b: { c: ['2'] }, since, left: true, right: true };
+    const { req, saved } = known((_id, answer) => answer(null, stored));
+    const own = new Date(since);
+    // The host makes an object of what was stored, has added one thing and taken one away.
+    Object.assign(req.session, {
+      a: 1,
+      b: { c: ['2'] },
+      since: own,
+      right: true,
+      added: 'mine',
+      toString: 'x',
+    });
+    await challenges.begin(req);
+    stored = { a: 2, since, left: true, theirs: 'new', smsOtp: { challenges: { 'sms-otp': CHALLENGE } } };
+    await challenges.refresh(req);
+    expect(req.session).toMatchObject({ a: 2, added: 'mine', theirs: 'new', toString: 'x' });
+    expect(Reflect.get(req.session, 'since')).toBe(own);
+    for (const key of ['b', 'left', 'right']) expect(req.session, key).not.toHaveProperty(key);
+    expect(await challenges.get(req)).toEqual(CHALLENGE);
+    // Once more, with what was the host's own still its own.
+    stored = { a: 3, since, theirs: 'new' };
+    await challenges.ensureWritable(req);
+    expect(JSON.parse(saved[0] ?? '')).toEqual({ a: 3, since, theirs: 'new', added: 'mine', toString: 'x' });
+  });
+
+  it('stays what it is where its store gives the very object, or one with keys of the session itself', async () => {
+    const { req } = known((_id, answer) => answer(null, req.session));
+    Object.assign(req.session, { note: 'mine' });
+    await challenges.begin(req);
+    await challenges.set(req, CHALLENGE);
+    expect(req.session).toMatchObject({ note: 'mine' });
+    let stored: object = {};
+    const other = known((_id, answer) => answer(null, stored));
+    const session = Object.assign(Object.create({ id: 'own' }), other.req.session);
+    Object.defineProperty(session, 'id', { value: 'own', enumerable: false });
+    Object.assign(other.req, { session });
+    await challenges.begin(other.req);
+    stored = { id: 'theirs', note: 'theirs' };
+    await challenges.refresh(other.req);
+    expect([Reflect.get(session, 'id'), Reflect.get(session, 'note')]).toEqual(['own', 'theirs']);
   });
 
   it('is not read as that of somebody else', async () => {
