@@ -5,7 +5,7 @@ import { asError, settled } from './errors.js';
 import type { EventBody } from './events.js';
 import type { Channel } from './otp-client.js';
 import { OUTCOMES, type OutcomeCode, type OutcomeDetails } from './outcome.js';
-import { property, type RequestLike } from './request.js';
+import { isAnswered, property, type RequestLike } from './request.js';
 
 /** Which of the three things a request asks for. */
 export type Phase = 'issue' | 'resend' | 'check';
@@ -94,6 +94,5 @@ export function createOutcome(
 export function setHeader(req: RequestLike, header: string, value: string): void {
   const res = property(req, 'res');
   const set = property(res, 'setHeader');
-  if (typeof set === 'function' && property(res, 'headersSent') !== true)
-    Reflect.apply(set, res, [header, value]);
+  if (typeof set === 'function' && !isAnswered(req)) Reflect.apply(set, res, [header, value]);
 }

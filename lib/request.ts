@@ -103,7 +103,7 @@ export function isAnswered(req: RequestLike): boolean {
  */
 export function dropSession(req: RequestLike): void {
   Reflect.set(req, 'session', null);
-  Reflect.set(req, 'sessionID', undefined);
+  detachSession(req);
 }
 
 /**

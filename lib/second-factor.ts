@@ -98,9 +98,8 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
   const { session } = req;
   if (typeof session !== 'object' || session === null) return;
   // Before Passport has written its user, it is the host who saves: its serializer, or a limit of its own.
-  const isLogin = () => signedInAs(req) !== undefined;
-  const isTooLate = () => isAnswered(req);
-  wrapOnce(session, 'save', { isDue: isLogin, isTooLate }, (callback) => {
+  const occasion = { isDue: () => signedInAs(req) !== undefined, isTooLate: () => isAnswered(req) };
+  wrapOnce(session, 'save', occasion, (callback) => {
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
     for (const [other, mark] of Object.entries(typeof marks === 'object' && marks !== null ? marks : {})) {
@@ -145,9 +144,9 @@ function wrapOnce(
     if (own) Object.defineProperty(session, method, own);
     else Reflect.deleteProperty(session, method);
     const answer = wrap(callback);
-    let isAnswered = false;
+    let hasAnswer = false;
     const answered: Callback = (error) => {
-      isAnswered = true;
+      hasAnswer = true;
       answer(error);
     };
     if (isTooLate()) return answered();
@@ -155,7 +154,7 @@ function wrapOnce(
       return Reflect.apply(original, session, [answered]);
     } catch (thrown) {
       // A store that throws where it should answer would end the process: Passport calls this in another callback.
-      if (isAnswered) throw thrown;
+      if (hasAnswer) throw thrown;
       return answered(thrown);
     }
   };

@@ -16,7 +16,6 @@ type Callback = (error?: unknown) => void;
 export interface SavableSession {
   save(callback: Callback): unknown;
   regenerate(callback: Callback): unknown;
-  reload?(callback: Callback): unknown;
   smsOtp?: SessionNotes;
 }
 
@@ -164,7 +163,7 @@ function contentOf(session: object): Map<string, string> {
 /** At the start of a request: notes what is its own in the session, and stops it where that has ended. */
 export async function beginWith(req: RequestLike, session: SavableSession): Promise<void> {
   const stored = await readLiving(req);
-  if (stored !== undefined) merge(req, session, stored, contentOf(stored));
+  if (stored !== undefined) merge(req, session, stored, undefined);
 }
 
 /**
@@ -173,17 +172,23 @@ export async function beginWith(req: RequestLike, session: SavableSession): Prom
  */
 export async function reread(req: RequestLike, session: SavableSession): Promise<void> {
   const stored = await readLiving(req);
-  if (stored !== undefined) merge(req, session, stored, bases.get(req) ?? contentOf(stored));
+  if (stored !== undefined) merge(req, session, stored, bases.get(req));
 }
 
-function merge(req: RequestLike, session: object, stored: object, base: Map<string, string>): void {
+// Without a base, whatever differs from the store is this request's own.
+function merge(
+  req: RequestLike,
+  session: object,
+  stored: object,
+  base: Map<string, string> | undefined,
+): void {
   // A store may hand out the very object that it was given.
   if (stored === session) return;
   const theirs = contentOf(stored);
   const mine = contentOf(session);
   for (const key of new Set([...mine.keys(), ...theirs.keys()])) {
     // Ours is written right after it was read, so that no request has anything of its own in it.
-    const isOwn = key !== 'smsOtp' && mine.get(key) !== base.get(key);
+    const isOwn = key !== 'smsOtp' && mine.get(key) !== (base ?? theirs).get(key);
     const isSame = mine.get(key) === theirs.get(key);
     if (isOwn || isSame || (!mine.has(key) && key in session)) continue;
     if (theirs.has(key)) {

@@ -24,6 +24,7 @@ import {
   detachSession,
   dropSession,
   hasOldPassport,
+  isAnswered,
   isDetached,
   isNewSession,
   isPost,
@@ -126,7 +127,7 @@ function endWithError(req: RequestLike, { error }: Actions, thrown: Error): void
     const res = property(req, 'res');
     const end = property(res, 'end');
     if (typeof res !== 'object' || res === null || typeof end !== 'function') return;
-    if (property(res, 'headersSent') !== true) Reflect.set(res, 'statusCode', 500);
+    if (!isAnswered(req)) Reflect.set(res, 'statusCode', 500);
     Reflect.apply(end, res, []);
   }
 }
