@@ -298,27 +298,17 @@ describe('whoever signed out meanwhile stays out', () => {
 
   it('when the counters are silent, with a message of the error handler', async () => {
     const counters = sharedCounters();
-    let isSilent = false;
-    const limiter: LooseOptions['limiter'] = (options) => {
-      const real = counters.limiter(options);
-      const silent = new Promise<never>(() => {});
-      return {
-        consume: (key, points) => (isSilent ? silent : real.consume(key, points)),
-        reward: (key, points) => (isSilent ? silent : real.reward(key, points)),
-        get: (key) => (isSilent ? silent : real.get(key)),
-        delete: (key) => (isSilent ? silent : real.delete(key)),
-      };
-    };
+    const { limiter } = counters;
     for (const path of ['/issue', '/pin']) {
       const it = await site({ onError: flash, strategy: { limiter, secret: SECRET, storeTimeoutMs: 150 } });
       await it.post('/issue');
-      isSilent = true;
+      counters.silence();
       const late = Promise.resolve(it.post(path, { pin: '000000' }));
       await new Promise((resolve) => setTimeout(resolve, 50));
       await it.post('/logout');
       expect((await late).headers['set-cookie'], path).toBeUndefined();
       await expectNobody(it);
-      isSilent = false;
+      counters.heal();
     }
   });
 

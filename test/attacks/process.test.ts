@@ -175,23 +175,13 @@ it.each(['right', 'gone', 'error'] as const)(
 
 it('where all stores are silent, the visitor waits for one of them', async () => {
   const store = new LateStore();
-  const silent = new Promise<never>(() => {});
-  let isSilent = false;
   const counters = sharedCounters();
-  const limiter: LooseOptions['limiter'] = (options) => {
-    const real = counters.limiter(options);
-    return {
-      consume: (key, points) => (isSilent ? silent : real.consume(key, points)),
-      reward: (key, points) => (isSilent ? silent : real.reward(key, points)),
-      get: (key) => (isSilent ? silent : real.get(key)),
-      delete: (key) => (isSilent ? silent : real.delete(key)),
-    };
-  };
+  const { limiter } = counters;
   const strategy = { limiter, secret: SECRET, storeTimeoutMs: 400 };
   const host = createHost(fakeClient(), { session: { store }, strategy });
   const visitor = host.browser(await serve(host));
   await visitor.issue();
-  isSilent = true;
+  counters.silence();
   store.start(100_000, 'right');
   const started = performance.now();
   expect((await visitor.check('000000')).status).toBe(503);

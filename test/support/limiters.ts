@@ -17,6 +17,8 @@ export interface SharedCounters {
   calls: Map<`${Purpose} ${Method}`, number>;
   /** From now on this method fails, or never answers, for limiters of this purpose. */
   break(purpose: Purpose, method: Method, how: 'fails' | 'is silent'): void;
+  /** From now on no method ever answers. */
+  silence(): void;
   heal(): void;
 }
 
@@ -53,6 +55,12 @@ export function sharedCounters(): SharedCounters {
     keys,
     calls,
     break: (purpose, method, how) => faults.set(`${purpose} ${method}`, how),
+    silence: () => {
+      for (const purpose of ['budget', 'attempts', 'claim']) {
+        for (const method of ['consume', 'reward', 'get', 'delete'])
+          faults.set(`${purpose} ${method}`, 'is silent');
+      }
+    },
     heal: () => faults.clear(),
   };
 }
