@@ -568,8 +568,9 @@ export function createCounters(settings: CounterSettings): Counters {
   // The owner is here: what was tried in browsers that the host does not know is over, too. Not where nobody may learn
   // who can get a PIN: a stranger would see at a full counter that somebody has logged in.
   function failuresSettledBy(payer: Payer): string[] {
-    const strangers = settings.hasDecoys ? [] : [numberOf({ ...payer, known: false })];
-    return payer.known ? [keysOf(payer).number, ...strangers] : strangers;
+    const own = keysOf(payer).number;
+    if (settings.hasDecoys) return payer.known ? [own] : [];
+    return payer.known ? [own, numberOf({ ...payer, known: false })] : [own];
   }
 
   async function complete(

@@ -34,13 +34,21 @@ export function endedSessions(req: RequestLike): EndedSessions {
       ends.delete(id);
       ends.set(id, performance.now());
       const [callback, ...more] = rest;
-      if (typeof callback !== 'function') return Reflect.apply(destroy, this, [id, ...rest]);
       const answer = (error?: unknown, ...others: unknown[]): unknown => {
         // It may be there still, and its user cannot know: it is left to whoever reads it.
         if (error) ends.delete(id);
-        return Reflect.apply(callback, undefined, [error, ...others]);
+        return Reflect.apply(Object(callback), undefined, [error, ...others]);
       };
-      return Reflect.apply(destroy, this, [id, answer, ...more]);
+      try {
+        return Reflect.apply(destroy, this, [
+          id,
+          typeof callback === 'function' ? answer : callback,
+          ...more,
+        ]);
+      } catch (thrown) {
+        ends.delete(id);
+        throw thrown;
+      }
     });
     watched.set(store, ended);
   }

@@ -43,6 +43,18 @@ it('is not what the store could not destroy', () => {
   expect(ended.has('id')).toBe(true);
 });
 
+it('is not what a store threw at', () => {
+  const error = new Error('the store is down');
+  const store = {
+    destroy(_id: string) {
+      throw error;
+    },
+  };
+  const ended = endedSessions(requestOf(store));
+  expect(() => store.destroy('id')).toThrow(error);
+  expect(ended.has('id')).toBe(false);
+});
+
 it('is forgotten after two minutes, also where nothing else ends', () => {
   const store = { destroy: (_id: string) => 'answer' };
   const ended = endedSessions(requestOf(store));

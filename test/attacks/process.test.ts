@@ -1,11 +1,11 @@
 /** What would take the process down: everything that the host's functions may do behind our back. */
 
-import type { Response } from 'express';
+import express, { type Response } from 'express';
 import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
-import { createHost, fakeClient, type LooseOptions, PIN, serve } from '../support/host.js';
+import { createHost, fakeClient, type LooseOptions, OTHER_PHONE, PIN, serve } from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
 
 expectNoUnhandledRejection();
@@ -194,29 +194,87 @@ it.each([
   ['set', 'says so'],
   ['destroy', 'says so'],
 ] as const)(
-  'a session store that throws where it should answer, or fails once (%s), logs nobody in, and the process goes on',
+  'a session store that throws where it should answer, or fails once (%s), logs nobody in, and the browser can go on',
   async (method, fails) => {
     const store = new session.MemoryStore();
+    const original = Reflect.get(store, method);
+    let isDown = false;
+    Reflect.set(store, method, (...args: unknown[]) => {
+      if (!isDown) return Reflect.apply(original, store, args);
+      // Once: express-session writes for itself at the end of the request.
+      isDown = false;
+      const down = new Error('the store is down');
+      if (fails === 'throws') throw down;
+      (args.at(-1) as (error: Error) => void)(down);
+    });
     const client = fakeClient();
     const host = createHost(client, { session: { store } });
     const visitor = host.browser(await serve(host));
     await visitor.issue();
     const verify = client.onVerify;
     client.onVerify = async (...asked) => {
-      const original = Reflect.get(store, method);
-      // Once: express-session writes for itself at the end of the request.
-      Reflect.set(store, method, (...args: unknown[]) => {
-        Reflect.set(store, method, original);
-        const down = new Error('the store is down');
-        if (fails === 'throws') throw down;
-        (args.at(-1) as (error: Error) => void)(down);
-      });
+      isDown = true;
       return verify(...asked);
     };
     expect((await visitor.check()).status).toBe(500);
     expect((await visitor.get('/me')).body.user).toBeNull();
+    client.onVerify = verify;
+    expect((await visitor.issue(OTHER_PHONE)).status).toBe(202);
+    expect((await visitor.check()).status).toBe(200);
   },
 );
+
+it('a session store that can be read and not written logs nobody in, sends nothing and forgets no attempt', async () => {
+  let isReadOnly = false;
+  class ReadOnlyStore extends session.MemoryStore {
+    override set(...[id, data, callback]: Parameters<session.MemoryStore['set']>): void {
+      if (isReadOnly) setImmediate(() => callback?.(new Error('READONLY')));
+      else super.set(id, data, callback);
+    }
+  }
+  const client = fakeClient();
+  const host = createHost(client, {
+    session: { store: new ReadOnlyStore() },
+    strategy: { attempts: 3, budgets: { sendsPerNumber: null } },
+  });
+  const visitor = host.browser(await serve(host));
+  await visitor.issue();
+  isReadOnly = true;
+  for (const act of [visitor.check('000000'), visitor.resend(), visitor.issue(OTHER_PHONE)]) {
+    expect((await act).status).toBe(503);
+  }
+  expect((await visitor.check()).status).toBe(500);
+  expect((await visitor.get('/me')).body.user).toBeNull();
+  expect([client.sends.length, client.resends.length]).toEqual([1, 0]);
+  isReadOnly = false;
+  // That PIN was right: it works once, whatever came of it.
+  expect((await visitor.check()).body.outcome.code).toBe('no_challenge');
+  await visitor.issue(OTHER_PHONE);
+  isReadOnly = true;
+  for (const left of [2, 1]) {
+    expect((await visitor.check('000000')).status, `${left} left`).toBe(503);
+  }
+  isReadOnly = false;
+  expect((await visitor.check('000000')).body.outcome.code).toBe('attempts_exhausted');
+  expect(client.checks).toHaveLength(5);
+});
+
+it('a form that is kept in the session with a field called like a method of all objects is in nobody’s way', async () => {
+  const client = fakeClient();
+  const host = createHost(client, {
+    parsers: [express.urlencoded({ extended: false }), express.json()],
+    routes: (app) =>
+      app.post('/draft', (req, res) => {
+        Object.assign(req.session, { draft: req.body });
+        res.end();
+      }),
+  });
+  const visitor = host.browser(await serve(host));
+  await visitor.post('/draft', 'title=Hello&toString=x&valueOf=x&hasOwnProperty=x&then=x');
+  expect((await visitor.issue()).status).toBe(202);
+  expect((await visitor.check('000000')).status).toBe(401);
+  expect((await visitor.check()).status).toBe(200);
+});
 
 it('a host that throws once somebody is logged in gets its error, also where the store answers at once', async () => {
   const sessions = new Map<string, string>();
@@ -248,7 +306,7 @@ it('a host that throws once somebody is logged in gets its error, also where the
 });
 
 it('a request that the host has answered meanwhile ends, and the process goes on', async () => {
-  for (const slow of ['the service', 'the store']) {
+  for (const slow of ['the service', 'the serializer', 'the store']) {
     const thrown: unknown[] = [];
     const note = (error: unknown) => thrown.push(error);
     process.on('uncaughtException', note);
@@ -275,7 +333,13 @@ it('a request that the host has answered meanwhile ends, and the process goes on
     const verify = client.onVerify;
     client.onVerify = async (...asked) => {
       if (slow === 'the service') response?.status(503).end();
-      else {
+      else if (slow === 'the serializer') {
+        const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+        serializers.unshift((_user: object, done: (error: unknown, id: unknown) => void) => {
+          response?.status(503).end();
+          setTimeout(() => done(null, 'u1'), 10);
+        });
+      } else {
         const set = store.set.bind(store);
         store.set = (...args) => {
           response?.status(503).end();
@@ -288,7 +352,7 @@ it('a request that the host has answered meanwhile ends, and the process goes on
     await new Promise((resolve) => setTimeout(resolve, 30));
     // The answer that the host gave during the login had the cookie of the login.
     const { user } = (await visitor.get('/me')).body;
-    expect(user === null, slow).toBe(slow === 'the service');
+    expect(user === null, slow).toBe(slow !== 'the store');
     process.off('uncaughtException', note);
     expect(thrown).toEqual([]);
     expect(host.errors.map(String)).toEqual([

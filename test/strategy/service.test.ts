@@ -366,4 +366,29 @@ describe('when a PIN is checked', () => {
     expect(asked).toBe(1);
     expect((await browser.check()).status).toBe(200);
   });
+
+  it('and the limit gives an attempt back that came before another, none is lost and none is won', async () => {
+    let refuse: (error: unknown) => void = () => undefined;
+    let first = true;
+    const { client, browser } = visit();
+    await browser.issue();
+    client.onVerify = (pinId) => {
+      if (!first) return Promise.resolve({ verified: false, pinId, reason: 'wrong_pin' });
+      first = false;
+      return new Promise((_resolve, reject) => {
+        refuse = reject;
+      });
+    };
+    const limited = browser.check('000000').then(({ status }) => status);
+    await vi.waitFor(() => expect(client.checks).toHaveLength(1));
+    expect((await browser.check('000000')).body.outcome.attemptsRemaining).toBe(3);
+    refuse(failure({ status: 429, retryAfterSeconds: 10 }));
+    expect(await limited).toBe(429);
+    const left: unknown[] = [];
+    for (let index = 0; index < 4; index += 1) {
+      const { outcome } = (await browser.check('000000')).body;
+      left.push(outcome.attemptsRemaining ?? outcome.code);
+    }
+    expect(left).toEqual([3, 2, 1, 'attempts_exhausted']);
+  });
 });
