@@ -3,8 +3,7 @@
 import type { Action, Turn } from './action.js';
 import type { Payer, SendGrant } from './budgets.js';
 import { type Challenge, maskedRecipient, newChallengeId } from './challenge.js';
-import { codeOf, fromHost } from './errors.js';
-import type { Awaitable } from './options.js';
+import { codeOf, fromOption } from './errors.js';
 import type { Channel, SentPin } from './otp-client.js';
 import {
   fromService,
@@ -237,16 +236,16 @@ export function createDelivery(parts: Parts): Delivery {
   /** All that can stop a send before the service is asked; what it throws costs no budget. */
   async function prepare(delivery: Send): Promise<'not_now' | 'decoy' | (() => Promise<SentPin>)> {
     const { turn, target, channel, grant, challenge } = delivery;
-    const { beforeSend, canReceivePin, placeholders } = settings;
+    const { beforeSend, canReceivePin, placeholders, verifyTimeoutMs: ms } = settings;
     const context = sendContext(turn.req, target, channel);
     try {
-      if (beforeSend && (await fromOption('beforeSend', () => beforeSend(context))) !== true)
+      if (beforeSend && (await fromOption('beforeSend', ms, () => beforeSend(context))) !== true)
         return 'not_now';
       const isDecoy = challenge
         ? challenge.decoy === true
         : canReceivePin !== undefined &&
-          (await fromOption('canReceivePin', () => canReceivePin(context))) !== true;
-      const values = placeholders && (await fromOption('placeholders', () => placeholders(context)));
+          (await fromOption('canReceivePin', ms, () => canReceivePin(context))) !== true;
+      const values = placeholders && (await fromOption('placeholders', ms, () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
       await challenges.ensureWritable(turn.req);
       return isDecoy ? 'decoy' : request;
@@ -254,10 +253,6 @@ export function createDelivery(parts: Parts): Delivery {
       await counters.giveBack(grant.ticket).catch(() => undefined);
       throw thrown;
     }
-  }
-
-  function fromOption<T>(option: string, call: () => Awaitable<T>): Promise<T> {
-    return fromHost(`The option \`${option}\``, settings.verifyTimeoutMs, call);
   }
 
   function toService(

@@ -103,6 +103,11 @@ export function fromHost<T>(what: string, ms: number, call: () => T | PromiseLik
   });
 }
 
+/** The answer of a function that the host gave as an option. */
+export function fromOption<T>(option: string, ms: number, call: () => T | PromiseLike<T>): Promise<T> {
+  return fromHost(`The option \`${option}\``, ms, call);
+}
+
 /**
  * The answer of a store, or an error when it fails or has not answered after `ms` milliseconds.
  *

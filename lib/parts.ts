@@ -4,7 +4,7 @@ import { createOutcome, type Outcome, type Turn } from './action.js';
 import { type Counters, createCounters, type Payer, type Refusal } from './budgets.js';
 import { type Challenge, type Challenges, createChallenges, maskedRecipient } from './challenge.js';
 import { createPace, type Operation, type Pace } from './decoy.js';
-import { codeOf, fromHost, SmsOtpError, settled, withDeadline } from './errors.js';
+import { codeOf, fromOption, SmsOtpError, settled, withDeadline } from './errors.js';
 import type { EventBody, EventFields, SmsOtpEvent } from './events.js';
 import type { Settings } from './options.js';
 import type { Channel } from './otp-client.js';
@@ -117,9 +117,8 @@ export function createParts(settings: Settings): Parts {
       ...(subject !== undefined && { subject }),
     };
     return (
-      (await fromHost('The option `knownBrowser`', settings.verifyTimeoutMs, () =>
-        knownBrowser(req, recipient),
-      )) === true
+      (await fromOption('knownBrowser', settings.verifyTimeoutMs, () => knownBrowser(req, recipient))) ===
+      true
     );
   }
 

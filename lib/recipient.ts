@@ -1,7 +1,7 @@
 /** Who gets the PIN: the number that was typed, or the recipient that the host knows, judged by the same rules. */
 
 import type { Challenge } from './challenge.js';
-import { fromHost, SmsOtpError, settled } from './errors.js';
+import { fromHost, fromOption, SmsOtpError, settled } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { SendContext, Settings } from './options.js';
 import type { Channel } from './otp-client.js';
@@ -78,10 +78,9 @@ export function createRecipients(settings: Settings): Recipients {
 
   async function resolve(req: RequestLike): Promise<Target | NoTarget> {
     if (signedIn && !(await isSignedIn(req))) return NOBODY;
-    if (recipient)
-      return known(await fromHost('The option `recipient`', verifyTimeoutMs, () => recipient(req)));
+    if (recipient) return known(await fromOption('recipient', verifyTimeoutMs, () => recipient(req)));
     if (!subject) return typed(req, undefined);
-    const user = await fromHost('The option `subject`', verifyTimeoutMs, () => subject(req));
+    const user = await fromOption('subject', verifyTimeoutMs, () => subject(req));
     return user === null || user === undefined ? NOBODY : typed(req, requireSubject(user, 'subject'));
   }
 
@@ -154,9 +153,7 @@ export function createRecipients(settings: Settings): Recipients {
     if (!signedIn) return true;
     if (!(await isSignedIn(req))) return false;
     if (subject)
-      return (
-        (await fromHost('The option `subject`', verifyTimeoutMs, () => subject(req))) === challenge.subject
-      );
+      return (await fromOption('subject', verifyTimeoutMs, () => subject(req))) === challenge.subject;
     const now = await resolve(req);
     return (
       isTarget(now) &&

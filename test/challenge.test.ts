@@ -3,6 +3,7 @@ import type { RequestHandler } from 'express';
 import { type Challenge, type ChallengeStore, openChallenge } from 'passport-sms-otp';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from './support/calm.js';
+import { createGate } from './support/gate.js';
 import {
   createHost,
   fakeClient,
@@ -600,22 +601,17 @@ describe('the session', () => {
     const browser = host.browser(url);
     await browser.issue();
     const old = (await browser.get('/me')).body.id;
-    let release: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let calls = 0;
+    const gate = createGate();
     const { onVerify } = client;
     client.onVerify = async (...asked) => {
-      calls += 1;
-      if (calls === 1) await held;
+      await gate.pass();
       return onVerify(...asked);
     };
-    const slow = browser.check();
-    const slowAnswer = slow.then((answer) => answer);
-    while (calls === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const arrived = gate.shut();
+    const slowAnswer = browser.check().then((answer) => answer);
+    await arrived;
     expect((await browser.check()).status).toBe(200);
-    release();
+    gate.open();
     expect((await slowAnswer).body.outcome.code).toBe('no_challenge');
     const found = await new Promise((resolve) =>
       store.get(old, (_error, content) => resolve(content ?? null)),
@@ -630,21 +626,17 @@ describe('the session', () => {
     const browser = host.browser(url);
     await browser.issue();
     const old = (await browser.get('/me')).body.id;
-    let release: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let calls = 0;
+    const gate = createGate();
     const { onVerify } = client;
-    client.onVerify = async (pinId, pin) => {
-      calls += 1;
-      if (pin === '000000') await held;
-      return onVerify(pinId, pin);
+    client.onVerify = async (...asked) => {
+      await gate.pass();
+      return onVerify(...asked);
     };
+    const arrived = gate.shut();
     const slowAnswer = browser.check('000000').then((answer) => answer);
-    while (calls === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await arrived;
     expect((await browser.check()).status).toBe(200);
-    release();
+    gate.open();
     expect((await slowAnswer).status).toBe(401);
     const found = await new Promise((resolve) =>
       store.get(old, (_error, content) => resolve(content ?? null)),

@@ -9,35 +9,11 @@ import { requireSmsOtp, SmsOtpStrategy, type Verify } from 'passport-sms-otp';
 import request from 'supertest';
 import { describe, expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
+import { createGate } from '../support/gate.js';
 import { createHost, fakeClient, type LooseOptions, PHONE, PIN, serve } from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
 
 expectNoUnhandledRejection();
-
-/** A place where the next request waits, once the gate is shut. */
-function createGate() {
-  let isShut = false;
-  let arrived: () => void = () => undefined;
-  let open: () => void = () => undefined;
-  return {
-    async pass(): Promise<void> {
-      if (!isShut) return;
-      isShut = false;
-      arrived();
-      await new Promise<void>((resolve) => {
-        open = resolve;
-      });
-    },
-    /** Resolves when somebody waits. */
-    shut(): Promise<void> {
-      isShut = true;
-      return new Promise((resolve) => {
-        arrived = resolve;
-      });
-    },
-    open: () => open(),
-  };
-}
 
 /** Express: what went wrong, told on the next page. */
 const flash: ErrorRequestHandler = (_error, req, res, _next) => {

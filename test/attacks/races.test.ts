@@ -7,6 +7,7 @@ import type * as Package from 'passport-sms-otp';
 import type { Challenge, ChallengeStore } from 'passport-sms-otp';
 import { describe, expect, it } from 'vitest';
 import { type Barrier, barrier } from '../support/barrier.js';
+import { createGate } from '../support/gate.js';
 import {
   type Browser,
   createHost,
@@ -308,12 +309,9 @@ describeRace(
 describe('a resend that overlaps the login', () => {
   async function race(options: HostOptions): Promise<{ host: Host; browser: Browser; cookie: string }> {
     const client = fakeClient();
-    let release: () => void = () => undefined;
-    const released = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const gate = createGate();
     client.onResend = async (pinId) => {
-      await released;
+      await gate.pass();
       return { pinId, sent: true };
     };
     const budgets = { sendsPerNumber: [{ points: 5, duration: 3600 }] };
@@ -321,10 +319,11 @@ describe('a resend that overlaps the login', () => {
     const browser = host.browser(await serve(host));
     const issued = await browser.issue();
     const cookie = String(issued.get('Set-Cookie')?.[0]?.split(';')[0]);
+    const arrived = gate.shut();
     const resending = browser.resend().then((answer) => answer);
-    await expect.poll(() => client.resends.length).toBe(1);
+    await arrived;
     expect((await browser.check()).status).toBe(200);
-    release();
+    gate.open();
     await resending;
     return { host, browser, cookie };
   }

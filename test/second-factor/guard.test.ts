@@ -189,18 +189,28 @@ describe('an option of the guard', () => {
   });
 });
 
-it('a serializer that never answers ends in an error after its time', async () => {
-  vi.useFakeTimers();
-  const never = { _serializeUser: () => undefined };
+/** The guard with a serializer that takes its time: what it says to `next`, and the way to answer it. */
+function withSlowSerializer() {
   const next = vi.fn();
+  let done: (error: null, user: string) => void = () => undefined;
+  const _serializeUser = (_user: unknown, _req: unknown, callback: typeof done): void => {
+    done = callback;
+  };
+  const user = { id: USER } as unknown as Express.User;
   const request = {
     method: 'GET',
     headers: {},
-    user: { id: USER },
+    user,
     session: session(),
-    _sessionManager: never,
+    _sessionManager: { _serializeUser },
   };
-  requireSmsOtp()(request as never, { redirect: vi.fn() }, next);
+  requireSmsOtp()(request, { redirect: vi.fn() }, next);
+  return { next, answer: () => done(null, USER) };
+}
+
+it('a serializer that never answers ends in an error after its time', () => {
+  vi.useFakeTimers();
+  const { next } = withSlowSerializer();
   vi.advanceTimersByTime(29_999);
   expect(next).not.toHaveBeenCalled();
   vi.advanceTimersByTime(1);
@@ -216,23 +226,9 @@ it('a serializer that answers after its time is not heard, and one in time is', 
     [30_001, [[expect.objectContaining({ code: 'ERR_SMS_OTP_HOST' })]]],
     [29_000, [[]]],
   ] as const) {
-    let answer: (error: null, user: string) => void = () => undefined;
-    const late = {
-      _serializeUser: (_user: unknown, _req: unknown, done: typeof answer) => {
-        answer = done;
-      },
-    };
-    const next = vi.fn();
-    const request = {
-      method: 'GET',
-      headers: {},
-      user: { id: USER },
-      session: session(),
-      _sessionManager: late,
-    };
-    requireSmsOtp()(request as never, { redirect: vi.fn() }, next);
+    const { next, answer } = withSlowSerializer();
     vi.advanceTimersByTime(ms);
-    answer(null, USER);
+    answer();
     vi.advanceTimersByTime(60_000);
     expect(next.mock.calls).toEqual(calls);
   }

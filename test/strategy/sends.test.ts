@@ -2,6 +2,7 @@ import session from 'express-session';
 import type { SendContext } from 'passport-sms-otp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
+import { createGate } from '../support/gate.js';
 import { createHost, fakeClient, type HostOptions, OTHER_PHONE, PHONE, PIN, serve } from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
 
@@ -87,11 +88,7 @@ describe('an issue', () => {
     const counters = sharedCounters();
     const store = new session.MemoryStore();
     const strategy = { limiter: counters.limiter, secret: SECRET };
-    let release: () => void = () => undefined;
-    let arrived = 0;
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const gate = createGate();
     const one = visit({
       session: { store },
       strategy,
@@ -108,8 +105,7 @@ describe('an issue', () => {
       routes: (app) => {
         app.post('/login', async (_req, _res, next) => {
           // The session has been read by now, and has no challenge yet.
-          arrived += 1;
-          await held;
+          await gate.pass();
           next();
         });
       },
@@ -118,10 +114,11 @@ describe('an issue', () => {
     const { headers } = await first.get('/start');
     const second = two.host.browser(await serve(two.host));
     second.agent.set('Cookie', String(headers['set-cookie']).split(';')[0] ?? '');
+    const arrived = gate.shut();
     const waiting = second.issue().then((answer) => answer);
-    while (arrived === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await arrived;
     expect((await first.issue()).body.outcome.alreadySent).toBe(false);
-    release();
+    gate.open();
     const { status, body } = await waiting;
     expect([status, body.outcome.alreadySent]).toEqual([202, true]);
     expect([one.client.sends.length, two.client.sends.length]).toEqual([1, 0]);
@@ -281,18 +278,16 @@ describe('a check', () => {
     later(31);
     client.onResend = async () => ({ pinId: 'PIN-ID-NEW', sent: true });
     const { onVerify } = client;
-    let release: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const gate = createGate();
     client.onVerify = async (...asked) => {
-      if (client.checks.length === 1) await held;
+      await gate.pass();
       return onVerify(...asked);
     };
+    const arrived = gate.shut();
     const slow = browser.check('000000').then((answer) => answer);
-    while (client.checks.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await arrived;
     expect((await browser.resend()).status).toBe(202);
-    release();
+    gate.open();
     expect((await slow).body.outcome).toMatchObject({ code: 'pin_wrong', attemptsRemaining: 4 });
     await browser.check();
     expect(client.checks.at(-1)).toEqual({ pinId: 'PIN-ID-NEW', pin: PIN });
@@ -303,18 +298,16 @@ describe('a check', () => {
     const browser = host.browser(await serve(host));
     await browser.issue();
     const { onVerify } = client;
-    let release: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const gate = createGate();
     client.onVerify = async (...asked) => {
-      if (client.checks.length === 1) await held;
+      await gate.pass();
       return onVerify(...asked);
     };
+    const arrived = gate.shut();
     const slow = browser.check('000000').then((answer) => answer);
-    while (client.checks.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await arrived;
     await browser.issue(OTHER_PHONE);
-    release();
+    gate.open();
     await slow;
     expect((await browser.check()).body.user?.phoneNumber).toBe(OTHER_PHONE);
   });
