@@ -211,7 +211,7 @@ function belongsTo(mark: unknown, user: string | undefined): boolean {
 export async function signOut(req: RequestLike, timeoutMs: number): Promise<void> {
   const { session } = req;
   // Challenges may be kept elsewhere, and nobody is signed in where there is no session.
-  if (session === undefined || session === null) return;
+  if (typeof session !== 'object' || session === null) return;
   dropNotes(session, 'marks');
   const logOut = property(req, 'logOut');
   if (typeof logOut !== 'function') return;
@@ -220,10 +220,8 @@ export async function signOut(req: RequestLike, timeoutMs: number): Promise<void
   const unlessGone = (callback: Callback) => (error?: unknown) => {
     if (req.session) callback(error);
   };
-  if (typeof session === 'object' && session !== null) {
-    wrapOnce(session, 'save', {}, unlessGone);
-    wrapOnce(session, 'regenerate', {}, unlessGone);
-  }
+  wrapOnce(session, 'save', {}, unlessGone);
+  wrapOnce(session, 'regenerate', {}, unlessGone);
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
   await fromStore(done, timeoutMs);
 }

@@ -59,15 +59,14 @@ export function setNote(session: object, kind: 'challenges' | 'marks', name: str
 }
 
 /** Takes all entries of one kind away. */
-export function dropNotes(session: unknown, kind: 'challenges' | 'marks'): void {
-  if (typeof session !== 'object' || session === null) return;
+export function dropNotes(session: object, kind: 'challenges' | 'marks'): void {
   for (const name of Object.keys(asObject(ownEntry(ownEntry(session, 'smsOtp'), kind)))) {
     setNote(session, kind, name, undefined);
   }
 }
 
 function asObject(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
+  return typeof value === 'object' ? { ...value } : {};
 }
 
 /** Runs a session method that takes a callback (express-session) or returns a promise (others). */
@@ -150,11 +149,11 @@ async function readLiving(req: RequestLike): Promise<object | undefined> {
 // What was in the session when the request and its store last agreed: what differs from it now is this request's own.
 const bases = new WeakMap<RequestLike, Map<string, string>>();
 
-/** What a session holds besides its cookie, as JSON. Keys that are methods or fields of its own class are none of it. */
+/** What a session holds besides its cookie, as JSON. What JSON does not know (a method) is none of it. */
 function contentOf(session: object): Map<string, string> {
   const content = new Map<string, string>();
   for (const [key, value] of Object.entries(session)) {
-    const json = key === 'cookie' || typeof value === 'function' ? undefined : JSON.stringify(value);
+    const json = key === 'cookie' ? undefined : JSON.stringify(value);
     if (json !== undefined) content.set(key, json);
   }
   return content;
@@ -182,8 +181,6 @@ function merge(
   stored: object,
   base: Map<string, string> | undefined,
 ): void {
-  // A store may hand out the very object that it was given.
-  if (stored === session) return;
   const theirs = contentOf(stored);
   const mine = contentOf(session);
   for (const key of new Set([...mine.keys(), ...theirs.keys()])) {

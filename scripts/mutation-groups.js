@@ -24,7 +24,12 @@ export const groups = {
   },
   challenge: {
     mutate: ['lib/challenge.ts', 'lib/session.ts', 'lib/ended.ts'],
-    tests: ['test/{challenge,ended,strategy}.test.ts', 'test/challenge/*.test.ts', ...secondFactor],
+    tests: [
+      'test/{challenge,ended,strategy}.test.ts',
+      'test/{challenge/*,strategy/sends}.test.ts',
+      ...secondFactor,
+      ...attacks,
+    ],
   },
   'second-factor': {
     mutate: ['lib/second-factor.ts'],

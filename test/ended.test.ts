@@ -73,9 +73,11 @@ it('is forgotten after two minutes, also where nothing else ends', () => {
 it('is nothing where there is no store, or one that destroys nothing or cannot be changed', () => {
   const frozen = Object.freeze({ destroy() {} });
   for (const store of [undefined, null, 'memory', {}, { destroy: true }, frozen]) {
+    const before = Reflect.get(Object(store), 'destroy');
     const ended = endedSessions(requestOf(store));
     if (store === frozen) frozen.destroy();
     expect(ended.has(undefined)).toBe(false);
     expect(ended.has('id')).toBe(false);
+    expect(Reflect.get(Object(store), 'destroy')).toBe(before);
   }
 });

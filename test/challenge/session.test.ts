@@ -93,7 +93,11 @@ describe('a note in a session', () => {
     const session = { smsOtp: { marks: { a: 1, b: 2 }, challenges: { a: 1 } } };
     dropNotes(session, 'marks');
     expect(session).toEqual({ smsOtp: { challenges: { a: 1 } } });
-    for (const none of [undefined, null, 'text', 7]) expect(() => dropNotes(none, 'marks')).not.toThrow();
+    for (const nonsense of [undefined, null, 'text', 7]) {
+      const other = { smsOtp: nonsense };
+      dropNotes(other, 'marks');
+      expect(other).toEqual({ smsOtp: nonsense });
+    }
   });
 
   it('is read only where it is the session’s own', () => {
@@ -222,6 +226,8 @@ describe('the challenges of a strategy', () => {
     };
     const challenges = createChallenges(store, 'elsewhere', 1000);
     const { req, saved } = createSession();
+    const sessionStore = { get: vi.fn() };
+    Object.assign(req, { sessionStore, sessionID: 'ID', headers: { cookie: 'sid=ID' } });
     await challenges.begin({ headers: {} });
     await challenges.ensureWritable({ headers: {} });
     await challenges.refresh(req);
@@ -235,6 +241,7 @@ describe('the challenges of a strategy', () => {
       ['remove', req, 'elsewhere'],
     ]);
     expect(saved).toEqual([]);
+    expect(sessionStore.get).not.toHaveBeenCalled();
   });
 
   it('are those of one kind of strategy, where a kind is given', async () => {
@@ -295,7 +302,7 @@ describe('a session that the browser came with', () => {
   });
 
   it('is read again in its place: with what another request has put there, and without what it took away', async () => {
-    let stored: object = { note: 'mine', gone: true };
+    let stored: object = { cookie: { path: '/' }, note: 'mine', gone: true };
     const { req } = known((_id, answer) => answer(null, stored));
     const { session } = req;
     const cookie = { path: '/' };
@@ -309,7 +316,10 @@ describe('a session that the browser came with', () => {
     };
     await challenges.refresh(req);
     expect(req.session).toBe(session);
-    expect(session).toMatchObject({ cookie, note: 'theirs', save: expect.any(Function) });
+    expect(session).toMatchObject({ note: 'theirs', save: expect.any(Function) });
+    expect(Reflect.get(session, 'cookie')).toBe(cookie);
+    // What came is the session's own like any other property.
+    Object.assign(session, { note: 'changed' });
     expect(session).not.toHaveProperty('gone');
     expect(Reflect.get(session, 'admin')).toBeUndefined();
     expect(await challenges.get(req)).toEqual(CHALLENGE);
@@ -361,11 +371,14 @@ describe('a session that the browser came with', () => {
     const other = known((_id, answer) => answer(null, stored));
     const session = Object.assign(Object.create({ id: 'own' }), other.req.session);
     Object.defineProperty(session, 'id', { value: 'own', enumerable: false });
+    const reload = () => undefined;
+    Object.assign(session, { reload });
     Object.assign(other.req, { session });
     await challenges.begin(other.req);
-    stored = { id: 'theirs', note: 'theirs' };
+    stored = { id: 'theirs', reload: 'theirs', note: 'theirs' };
     await challenges.refresh(other.req);
-    expect([Reflect.get(session, 'id'), Reflect.get(session, 'note')]).toEqual(['own', 'theirs']);
+    const found = ['id', 'reload', 'note'].map((key) => Reflect.get(session, key));
+    expect(found).toEqual(['own', reload, 'theirs']);
   });
 
   it('is not read as that of somebody else', async () => {
