@@ -102,13 +102,16 @@ export class CoveredAnswer {
     if (this.#status.startsWith('1')) {
       return 'status';
     }
+    if (this.#status === '204' || this.#status === '304') {
+      return 'end';
+    }
     const { 'content-length': length, 'transfer-encoding': encoding } = this.headers;
     this.#isChunked = encoding !== undefined && /(?:^|[,\s])chunked$/i.test(encoding);
     if (this.#isChunked) {
       return 'chunk size';
     }
-    // Without a length it goes on until the connection ends.
-    this.#left = length === undefined ? Number.POSITIVE_INFINITY : Number(length);
-    return this.#left > 0 && this.#status !== '204' && this.#status !== '304' ? 'body' : 'end';
+    // Without a length, or with one that undici will refuse, it goes on until the connection ends.
+    this.#left = length !== undefined && /^\d+$/.test(length) ? Number(length) : Number.POSITIVE_INFINITY;
+    return this.#left > 0 ? 'body' : 'end';
   }
 }

@@ -52,6 +52,8 @@ export interface TransportOptions {
 
 /** A list of a thousand templates is a few hundred kilobytes; beyond this it is no answer of the service. */
 const LARGEST_BODY_BYTES = 4 * 1024 * 1024;
+/** Each takes a hundred bytes besides its own: an answer in chunks of one byte must not fill the memory. */
+const MOST_CHUNKS = 10_000;
 
 const TIMEOUT_CODES = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
@@ -172,7 +174,7 @@ class AnswerListener implements Dispatcher.DispatchHandler {
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
     this.#size += chunk.length;
-    if (this.#size > LARGEST_BODY_BYTES) {
+    if (this.#size > LARGEST_BODY_BYTES || this.#chunks.length === MOST_CHUNKS) {
       this.#fail('too_large');
     } else {
       this.#chunks.push(chunk);

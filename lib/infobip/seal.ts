@@ -41,6 +41,9 @@ function isAnswerTold(): boolean {
   return TELLS_OF_ANSWERS.some(({ hasSubscribers }) => hasSubscribers);
 }
 
+/** So many in a row are undici's way and not the service's. */
+const MOST_ODD_ANSWERS = 3;
+
 const STAND_IN = 'authorization: sealed ';
 
 export function createSeals(): Seals {
@@ -49,6 +52,7 @@ export function createSeals(): Seals {
   const bodies = new Map<unknown, { real: Buffer; answer: CoveredAnswer }>();
   let count = 0;
   let isReplacing = true;
+  let oddAnswers = 0;
 
   /** Another version of undici writes or reads in another way, and logins matter more. */
   function stop(): void {
@@ -90,9 +94,14 @@ export function createSeals(): Seals {
           return read;
         }
         if (answer.size === size) {
+          oddAnswers = 0;
           return answer.body;
         }
-        stop();
+        // A single one may be the service's own nonsense.
+        oddAnswers += 1;
+        if (oddAnswers === MOST_ODD_ANSWERS) {
+          stop();
+        }
         return undefined;
       },
       forget() {

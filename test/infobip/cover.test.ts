@@ -168,6 +168,52 @@ describe('answers that are covered on their way to undici', () => {
     await client.close();
   });
 
+  it('that are nonsense fail in time, as where nobody listens, and those after them are covered', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const client = new Infobip2faClient({ baseUrl: url, apiKey: 'some-key', timeoutMs: 1_000 });
+    const body = `{"applicationId":"APP","name":"${SECRET}"}`;
+    const right = Buffer.from(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    for (const head of [
+      ...['1.5', '0.5', '1e-1', '-1', '+41', 'NaN', '0x29', '41, 41'].map(
+        (length) => `200 OK\r\ncontent-length: ${length}`,
+      ),
+      '204 No Content\r\ntransfer-encoding: chunked',
+      '304 Not Modified\r\ntransfer-encoding: chunked',
+      '304 Not Modified\r\ncontent-length: 41',
+    ]) {
+      const chunked = head.endsWith('chunked') ? inChunks(Buffer.from(body), [5], '') : Buffer.from(body);
+      pieces = [Buffer.concat([Buffer.from(`HTTP/1.1 ${head}\r\n\r\n`), chunked])];
+      ends = true;
+      const unheard = await client.getApplication('APP').catch(({ code }) => code);
+      const { told, stop } = recordUndici();
+      expect(await client.getApplication('APP').catch(({ code }) => code), head).toEqual(unheard);
+      pieces = [right];
+      expect(await client.getApplication('APP')).toMatchObject({ name: SECRET });
+      stop();
+      // What undici refuses it shows in its error, as it came.
+      const answers = told.filter(({ channel }) => !channel.endsWith('error'));
+      expect(JSON.stringify(answers), head).not.toContain(SECRET);
+    }
+    await client.close();
+    expect(warn).not.toHaveBeenCalled();
+    warn.mockRestore();
+  });
+
+  it('in a million chunks of one byte fail before they fill the memory', async () => {
+    ends = true;
+    const client = new Infobip2faClient({ baseUrl: url, apiKey: 'some-key' });
+    const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
+    pieces = [
+      Buffer.from(head),
+      ...Array.from({ length: 50 }, () => Buffer.from('1\r\na\r\n'.repeat(20_000))),
+    ];
+    expect(await failureOf(client.getApplication('APP'))).toMatchObject({
+      code: 'ERR_INFOBIP_UNEXPECTED_RESPONSE',
+      message: expect.stringContaining('no end'),
+    });
+    await client.close();
+  });
+
   it('stay what they are where undici reads in another way, which is said once', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
     ends = false;
@@ -205,10 +251,14 @@ describe('answers that are covered on their way to undici', () => {
     };
     subscribe('undici:client:connected', shorten);
     const { stop } = recordUndici();
-    expect(await failureOf(client.getApplication('APP'))).toMatchObject({
-      code: 'ERR_INFOBIP_UNEXPECTED_RESPONSE',
-      status: 200,
-    });
+    // The service may have written nonsense, twice even.
+    for (const odd of [1, 2, 3]) {
+      expect(warn, `${odd}`).not.toHaveBeenCalled();
+      expect(await failureOf(client.getApplication('APP'))).toMatchObject({
+        code: 'ERR_INFOBIP_UNEXPECTED_RESPONSE',
+        status: 200,
+      });
+    }
     stop();
     unsubscribe('undici:client:connected', shorten);
     expect(await client.getApplication('APP')).toMatchObject({ name: 'Shop' });
