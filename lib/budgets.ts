@@ -268,7 +268,9 @@ export function createCounters(settings: CounterSettings): Counters {
   };
   const unreachedOverall = unreached(overall, 'unreachedOverall');
   const failures = gauges('failuresPerNumber');
-  const subjectFailures = settings.subjectFailures && [gauge('failuresPerNumber', settings.subjectFailures)];
+  const subjectFailures = settings.subjectFailures && [
+    gauge('failuresPerNumber', settings.subjectFailures, 'failuresPerSubject'),
+  ];
   const checksPerClient = gauges('failedChecksPerClient');
   const country = budgets.countryCompletion && countryWatch(budgets.countryCompletion);
   const lifetime = settings.pinTtlSeconds + 60;
@@ -338,12 +340,16 @@ export function createCounters(settings: CounterSettings): Counters {
     keys.set(payer, made);
     return made;
   }
-  const failureGauges = (payer: Payer) =>
-    payer.subject !== undefined && subjectFailures ? [...failures, ...subjectFailures] : failures;
-
   const pair =
     (key: string) =>
     (gauge: Gauge): [Gauge, string] => [gauge, key];
+  // What a user may get wrong is counted over all addresses of that user.
+  const failureAsks = (payer: Payer): [Gauge, string][] => [
+    ...failures.map(pair(keysOf(payer).number)),
+    ...(payer.subject !== undefined && subjectFailures
+      ? subjectFailures.map(pair(apart(payer, hash(JSON.stringify([payer.subject])))))
+      : []),
+  ];
 
   // One point from one key. A refused ask is counted by the limiter too, so it is in the ticket as well.
   async function take(
@@ -400,7 +406,7 @@ export function createCounters(settings: CounterSettings): Counters {
     const wide = payer.test ? [] : overall;
     const countryKey = payer.test || !payer.country ? undefined : apart(payer, payer.country);
     const refused = await usedUp([
-      ...(fresh ? failureGauges(payer).map(pair(number)) : []),
+      ...(fresh ? failureAsks(payer) : []),
       ...clients.map(pair(client)),
       ...wide.map(pair('all')),
       ...unreachedGauges(payer),
@@ -469,7 +475,7 @@ export function createCounters(settings: CounterSettings): Counters {
     challenge: { id: string; attemptsUsed: number },
   ): Promise<CheckGrant> {
     const ticket: Taken[] = [];
-    const { number, client } = keysOf(payer);
+    const { client } = keysOf(payer);
     // A look first: a store that is down must not count later what was refused now, and a challenge that is over takes
     // no more points.
     const [before, full] = await Promise.all([
@@ -480,10 +486,12 @@ export function createCounters(settings: CounterSettings): Counters {
     if (before >= settings.attempts) return { granted: 'exhausted' };
     if (full) return full;
     const [used, checks, failed] = await allOrFirstError([
-      countAttempt(challenge),
+      // The counter may have been lost (a restart of a process that counts in memory) while the session was not: then the
+      // first to come count what it says again, each of them, so that none of many at once comes below it.
+      countAttempt(challenge.id, before === 0 ? challenge.attemptsUsed + 1 : 1),
       Promise.all((payer.client ? checksPerClient : []).map((gauge) => take(gauge, client))),
       // At check the failures are only counted: an open challenge is not disturbed by what strangers did.
-      Promise.all(failureGauges(payer).map((gauge) => take(gauge, number))),
+      Promise.all(failureAsks(payer).map(([gauge, key]) => take(gauge, key))),
     ]);
     ticket.push(...[...checks, ...failed].filter(isCounted).map(({ taken }) => taken));
     if (used > settings.attempts) {
@@ -498,23 +506,17 @@ export function createCounters(settings: CounterSettings): Counters {
     return { granted: true, ticket, attemptsUsed: used };
   }
 
-  // The counter may have been lost (a restart of a process that counts in memory) while the session was not: the
-  // count in the challenge is the least it can be.
-  async function countAttempt(challenge: { id: string; attemptsUsed: number }): Promise<number> {
-    const count = (points: number) =>
-      asked(
-        attempts.consume(challenge.id, points).then(
-          (result) => requireResult(result).consumedPoints,
-          // Whatever a refusal says it has counted (one out of a limiter's own memory says 0): it is over the limit.
-          (rejection: unknown) => {
-            if (!isResult(rejection)) throw rejection;
-            return Math.max(rejection.consumedPoints, settings.attempts + 1);
-          },
-        ),
-      );
-    const used = await count(1);
-    // One that another check has given back meanwhile is not lost.
-    return used > 1 || challenge.attemptsUsed === 0 ? used : count(challenge.attemptsUsed);
+  function countAttempt(challengeId: string, points: number): Promise<number> {
+    return asked(
+      attempts.consume(challengeId, points).then(
+        (result) => requireResult(result).consumedPoints,
+        // Whatever a refusal says it has counted (one out of a limiter's own memory says 0): it is over the limit.
+        (rejection: unknown) => {
+          if (!isResult(rejection)) throw rejection;
+          return Math.max(rejection.consumedPoints, settings.attempts + 1);
+        },
+      ),
+    );
   }
 
   async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {
@@ -567,10 +569,10 @@ export function createCounters(settings: CounterSettings): Counters {
 
   // The owner is here: what was tried in browsers that the host does not know is over, too. Not where nobody may learn
   // who can get a PIN: a stranger would see at a full counter that somebody has logged in.
-  function failuresSettledBy(payer: Payer): string[] {
-    const own = keysOf(payer).number;
-    if (settings.hasDecoys) return payer.known ? [own] : [];
-    return payer.known ? [own, numberOf({ ...payer, known: false })] : [own];
+  function failuresSettledBy(payer: Payer): [Gauge, string][] {
+    if (!payer.known) return settings.hasDecoys ? [] : failureAsks(payer);
+    const strangers = { ...payer, known: false, client: undefined };
+    return [...failureAsks(payer), ...(settings.hasDecoys ? [] : failureAsks(strangers))];
   }
 
   async function complete(
@@ -581,9 +583,7 @@ export function createCounters(settings: CounterSettings): Counters {
     const { credit } = challenge;
     await Promise.all([
       giveBack(ticket.filter(({ gauge }) => gauge.budget === 'failedChecksPerClient')),
-      ...failuresSettledBy(payer).flatMap((key) =>
-        failureGauges(payer).map((gauge) => asked(gauge.limiter.delete(key))),
-      ),
+      ...failuresSettledBy(payer).map(([gauge, key]) => asked(gauge.limiter.delete(key))),
       ...(credit
         ? perClient[credit.family].map((gauge, index) =>
             giveOneBack(gauge.limiter, credit.key, credit.until[index] ?? 0),

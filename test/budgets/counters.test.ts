@@ -204,7 +204,7 @@ describe('the limiters', () => {
       budget('unreachedOverall', 50_000, 24 * HOUR),
       budget('failuresPerNumber', 10, 900),
       budget('failuresPerNumber', 30, 24 * HOUR),
-      budget('failuresPerNumber', 100, 24 * 24 * HOUR),
+      budget('failuresPerSubject', 100, 24 * 24 * HOUR),
       budget('failedChecksPerClient', 60, HOUR),
       budget('countrySends', Number.MAX_SAFE_INTEGER, 2 * HOUR),
       budget('countryCompletions', Number.MAX_SAFE_INTEGER, 2 * HOUR),
@@ -459,13 +459,19 @@ describe('a check', () => {
     ]);
     expect(await counters.attemptsUsed('C')).toBe(2);
     expect(await counters.attemptsUsed('D')).toBe(0);
-    expect(store.count('failuresPerNumber:2073600')).toBe(0);
+    expect(store.count('failuresPerSubject:2073600')).toBe(0);
   });
 
   it('of a known user counts as a failure of that user for longer', async () => {
     const { store, counters } = setUp();
     await counters.takeCheck(payer({ subject: 'u1' }), challenge);
-    expect(store.keys('failuresPerNumber:2073600')).toEqual([hash('["u1","+385911234567"]')]);
+    expect(store.keys('failuresPerSubject:2073600')).toEqual([hash('["u1"]')]);
+    // Of whatever address.
+    await counters.takeCheck(payer({ subject: 'u1', recipient: 'u1@example.com' }), challenge);
+    expect(store.keys('failuresPerSubject:2073600')).toEqual([hash('["u1"]')]);
+    expect(store.count('failuresPerSubject:2073600')).toBe(2);
+    await counters.complete(payer({ subject: 'u1' }), [], { sentAt: START });
+    expect(store.keys('failuresPerSubject:2073600')).toEqual([]);
     const without = setUp({ subjectFailures: null });
     await without.counters.takeCheck(payer({ subject: 'u1' }), challenge);
     expect(without.store.count('failuresPerNumber:900')).toBe(1);
@@ -548,6 +554,20 @@ describe('a check', () => {
       attemptsUsed: 2,
     });
   });
+
+  it.each([1, 2, 3, 4])(
+    'whose counter was lost after %i lets no more pass than are left, of many at once',
+    async (used) => {
+      const { store, counters } = setUp();
+      const many = Array.from({ length: 40 }, () =>
+        counters.takeCheck(payer(), { id: 'C', attemptsUsed: used }),
+      );
+      const passed = (await Promise.all(many)).filter(({ granted }) => granted === true);
+      expect(passed.length).toBeGreaterThan(0);
+      expect(passed.length).toBeLessThanOrEqual(5 - used);
+      expect(store.count('attempts')).toBeGreaterThanOrEqual(5);
+    },
+  );
 
   it('is over its attempts where a limiter refuses, whatever count it gives', async () => {
     for (const consumedPoints of [0, 1, 5]) {
@@ -732,7 +752,7 @@ describe('a login', () => {
     await counters.complete(payer(), [...sendTicket, ...check.ticket], { credit, sentAt });
     expect(store.count('failuresPerNumber:900')).toBe(0);
     expect(store.calls).toContain('delete failuresPerNumber:900');
-    expect(store.calls).not.toContain('delete failuresPerNumber:2073600');
+    expect(store.calls).not.toContain('delete failuresPerSubject:2073600');
     expect(store.count('failedChecksPerClient:3600')).toBe(0);
     expect(store.count('uncompletedPerClient:3600')).toBe(0);
     expect(store.count('sendsPerNumber:3600')).toBe(1);
