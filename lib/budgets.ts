@@ -486,9 +486,7 @@ export function createCounters(settings: CounterSettings): Counters {
     if (before >= settings.attempts) return { granted: 'exhausted' };
     if (full) return full;
     const [used, checks, failed] = await allOrFirstError([
-      // The counter may have been lost (a restart of a process that counts in memory) while the session was not: then the
-      // first to come count what it says again, each of them, so that none of many at once comes below it.
-      countAttempt(challenge.id, before === 0 ? challenge.attemptsUsed + 1 : 1),
+      countAttempt(challenge, before),
       Promise.all((payer.client ? checksPerClient : []).map((gauge) => take(gauge, client))),
       // At check the failures are only counted: an open challenge is not disturbed by what strangers did.
       Promise.all(failureAsks(payer).map(([gauge, key]) => take(gauge, key))),
@@ -506,17 +504,26 @@ export function createCounters(settings: CounterSettings): Counters {
     return { granted: true, ticket, attemptsUsed: used };
   }
 
-  function countAttempt(challengeId: string, points: number): Promise<number> {
-    return asked(
-      attempts.consume(challengeId, points).then(
-        (result) => requireResult(result).consumedPoints,
-        // Whatever a refusal says it has counted (one out of a limiter's own memory says 0): it is over the limit.
-        (rejection: unknown) => {
-          if (!isResult(rejection)) throw rejection;
-          return Math.max(rejection.consumedPoints, settings.attempts + 1);
-        },
-      ),
-    );
+  // The counter may have been lost (a restart of a process that counts in memory) while the session was not: the count
+  // in the challenge is the least it can be. The first to come all add it: of many at once none may come below it.
+  async function countAttempt(
+    challenge: { id: string; attemptsUsed: number },
+    before: number,
+  ): Promise<number> {
+    const count = (points: number) =>
+      asked(
+        attempts.consume(challenge.id, points).then(
+          (result) => requireResult(result).consumedPoints,
+          // Whatever a refusal says it has counted (one out of a limiter's own memory says 0): it is over the limit.
+          (rejection: unknown) => {
+            if (!isResult(rejection)) throw rejection;
+            return Math.max(rejection.consumedPoints, settings.attempts + 1);
+          },
+        ),
+      );
+    const used = await count(before === 0 ? challenge.attemptsUsed + 1 : 1);
+    // It was lost since the look. One that another check has given back meanwhile is not lost.
+    return used > 1 || challenge.attemptsUsed === 0 ? used : count(challenge.attemptsUsed);
   }
 
   async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {

@@ -8,6 +8,7 @@ import type { Channel } from './otp-client.js';
 import { type RequestLike, signedInAs } from './request.js';
 import {
   beginWith,
+  dropChallenge,
   fromSession,
   ownEntry,
   requireLiving,
@@ -114,13 +115,15 @@ export interface Challenges {
   set(req: RequestLike, challenge: Challenge): Promise<void>;
   remove(req: RequestLike): Promise<void>;
   /** Takes a used challenge away. A session of nobody's is not saved for it: the login does that, or the end of the request. */
-  forget(req: RequestLike): Promise<void>;
+  forget(req: RequestLike, id: string): Promise<void>;
   /** Makes sure that a session can be written, before a message is paid for. */
   ensureWritable(req: RequestLike): Promise<void>;
   /** Stops a request whose session was ended while it was under way. */
   requireLiving(req: RequestLike): Promise<void>;
   /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
+  /** Before something is written to the session at the end of the request: reads it again, or makes sure that it lives. */
+  catchUp(req: RequestLike): Promise<void>;
 }
 
 /** Binds a store to a strategy's name, to the kind of its challenges (any where none is given), and to a deadline in milliseconds. */
@@ -144,14 +147,14 @@ export function createChallenges(
     },
     set: (req, challenge) => inTime(req, store.set(req, name, challenge)),
     remove: (req) => inTime(req, store.remove(req, name)),
-    async forget(req) {
+    async forget(req, id) {
       if (!isSession) {
         if (signedInAs(req) !== undefined) await this.requireLiving(req);
         return inTime(req, store.remove(req, name));
       }
       await this.refresh(req);
       const session = sessionOf(req);
-      setNote(session, 'challenges', name, undefined);
+      dropChallenge(req, session, name, id);
       // At the end of the request its user may have signed out.
       if (signedInAs(req) !== undefined) {
         await inTime(req, saveLiving(req, session));
@@ -163,6 +166,9 @@ export function createChallenges(
     requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
     async refresh(req) {
       if (isSession) await inTime(req, reread(req, sessionOf(req)));
+    },
+    catchUp(req) {
+      return isSession ? this.refresh(req) : this.requireLiving(req);
     },
   };
 

@@ -5,6 +5,7 @@ import type { Payer, Ticket } from './budgets.js';
 import type { Challenge } from './challenge.js';
 import { codeOf } from './errors.js';
 import type { EventFields } from './events.js';
+import { markAtLogin, markNow } from './marks.js';
 import type { PinVerification } from './otp-client.js';
 import {
   fromService,
@@ -19,7 +20,6 @@ import {
 import { plainDigits } from './phone.js';
 import { isTest } from './recipient.js';
 import { bodyField, property, signedInAs } from './request.js';
-import { markAtLogin, markNow } from './second-factor.js';
 import { fromSession, requireServerSession } from './session.js';
 import { callVerify, hostInfo, type Proof, type Verify } from './verify.js';
 
@@ -111,7 +111,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     emit({ type: 'pin.verified', ...fields() });
     // From here on only verify, the removal and Passport can stop the login; the counters catch up as they can.
     await counters.complete(payer, ticket, challenge).catch(() => undefined);
-    await challenges.forget(turn.req).catch(refuseLogin(challenge, 'no_challenge'));
+    await challenges.forget(turn.req, challenge.id).catch(refuseLogin(challenge, 'no_challenge'));
     return logIn(turn, challenge);
   }
 
@@ -229,12 +229,13 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const { user, info } = await callVerify(verify, proof, settings.verifyTimeoutMs).catch(
       refuseLogin(challenge, 'ERR_SMS_OTP_HOST'),
     );
-    // The host may have taken its time, and whoever signed out meanwhile stays out. Where Passport makes a session for
-    // the login, one of nobody's ends with it in any case.
+    // The host may have taken its time: whoever signed out meanwhile stays out, and what others have written stays. Only
+    // a session of nobody's that the login takes the place of ends in any case.
     const { req, options } = turn;
     const isAuthorize = property(options, 'assignProperty') !== undefined;
-    if (isAuthorize || property(options, 'session') === false || signedInAs(req) !== undefined) {
-      await challenges.requireLiving(req).catch(refuseLogin(challenge, 'no_challenge'));
+    const staysBehind = isAuthorize || property(options, 'session') === false || !user;
+    if (staysBehind || property(options, 'keepSessionInfo') || signedInAs(req) !== undefined) {
+      await challenges.catchUp(req).catch(refuseLogin(challenge, 'no_challenge'));
     }
     if (!user) {
       emit({ type: 'login.refused', ...fields, code: 'user_refused' });
@@ -243,7 +244,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     }
     const proven = { at: Date.now(), channel, ...(subject !== undefined && { subject }) };
     if (!isAuthorize) {
-      markAtLogin(req, name, user, proven, settings.storeTimeoutMs);
+      markAtLogin(req, name, user, proven, settings);
     } else if (settings.signedIn && settings.recipient && signedInAs(req) === challenge.signedInAs) {
       // passport.authorize: nobody is logged in, but the number was that of the user who is.
       const session = requireServerSession(req);

@@ -241,10 +241,11 @@ export function createDelivery(parts: Parts): Delivery {
     try {
       if (beforeSend && (await fromOption('beforeSend', ms, () => beforeSend(context))) !== true)
         return 'not_now';
-      const isDecoy = challenge
-        ? challenge.decoy === true
-        : canReceivePin !== undefined &&
-          (await fromOption('canReceivePin', ms, () => canReceivePin(context))) !== true;
+      // Asked at a resend, too, and of a decoy: the account may be closed by now, and the look-up takes its time.
+      const canReceive =
+        canReceivePin === undefined ||
+        (await fromOption('canReceivePin', ms, () => canReceivePin(context))) === true;
+      const isDecoy = !canReceive || challenge?.decoy === true;
       const values = placeholders && (await fromOption('placeholders', ms, () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
       await challenges.ensureWritable(turn.req);

@@ -104,10 +104,12 @@ interface CommonOptions<Req extends RequestLike> {
   beforeSend?: (context: SendContext<Req>) => Awaitable<boolean>;
   /**
    * False: the answer is as if a PIN had been sent, and none is. For sites without sign-up whose visitors type numbers.
+   * Asked at each send and resend.
    * So that neither bytes nor time tell who can receive a PIN, the first 16 calls of each kind after a start are held
    * back to the time of a slow one (2 s for the very first), checks of one challenge are kept 3 s apart and of one
    * number a quarter of one, whatever the service has against a PIN reads `pin_wrong`, and against a send `pin_sent`
-   * (you have `pin.not_sent`). Your own functions must take as long for both.
+   * (you have `pin.not_sent`). Your own functions must take as long for both, and the service's `verifyPinLimit` must
+   * be no lower than four a second, as `setup` makes it.
    */
   canReceivePin?: (context: SendContext<Req>) => Awaitable<boolean>;
   /** True: a browser known to be this recipient's (a signed cookie), counted apart from strangers. */

@@ -145,8 +145,7 @@ function decoded(cookie: string): string {
  */
 export function isSessionUser(req: RequestLike, answer: (is: boolean) => void): void {
   const stored = signedInAs(req);
-  const named = property(req, '_userProperty');
-  const user = property(req, typeof named === 'string' ? named : 'user');
+  const user = property(req, userProperty(req));
   if (!user || stored === undefined) {
     answer(false);
     return;
@@ -163,12 +162,25 @@ export function isSessionUser(req: RequestLike, answer: (is: boolean) => void): 
     ]);
 }
 
+/** Where Passport puts the user on a request. */
+export function userProperty(req: RequestLike): string {
+  const named = property(req, '_userProperty');
+  return typeof named === 'string' ? named : 'user';
+}
+
 /** Whether this Passport is older than 0.6, whose session managers take options. */
 export function hasOldPassport(req: RequestLike): boolean {
   const manager =
     property(req, '_sessionManager') ?? property(property(property(req, '_passport'), 'instance'), '_sm');
   const logIn = property(manager, 'logIn');
   return typeof logIn === 'function' && logIn.length === 3;
+}
+
+/** A path of this site and nothing that a browser would read as another one. */
+export function localPath(url: unknown): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop tabs and line ends out of URLs, so "/\t/evil" is another site
+  const isLocal = typeof url === 'string' && /^\/(?![/\\])[^\u0000-\u001f\u007f]*$/u.test(url);
+  return isLocal ? url : undefined;
 }
 
 function hostOf(req: RequestLike): string | undefined {

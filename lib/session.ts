@@ -99,8 +99,13 @@ export async function saveSession(
 /** Saves a session of which it is known that it lives. Ended while it was being saved, it is taken away again. */
 export async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
   const id = property(req, 'sessionID');
+  // As express-session does before its own save: a save does not renew the time that a session has.
+  const touch = property(session, 'touch');
+  if (typeof touch === 'function') Reflect.apply(touch, session, []);
+  // What somebody writes to it from here on is not in the store.
+  const saved = contentOf(session);
   await settle((callback) => session.save(callback));
-  bases.set(req, contentOf(session));
+  bases.set(req, saved);
   if (!endedSessions(req).has(id)) return;
   const store = property(req, 'sessionStore');
   await settle((callback) => Reflect.apply(Object(store).destroy, store, [id, callback]));
@@ -133,7 +138,7 @@ async function readLiving(req: RequestLike): Promise<object | undefined> {
   const id = property(req, 'sessionID');
   const ended = endedSessions(req);
   return new Promise((resolve, reject) => {
-    Reflect.apply(store.get, store, [
+    const returned: unknown = Reflect.apply(store.get, store, [
       id,
       (error: unknown, stored: unknown) => {
         // A store of files says it so (as express-session knows it).
@@ -143,11 +148,28 @@ async function readLiving(req: RequestLike): Promise<object | undefined> {
         else resolve(Object(stored));
       },
     ]);
+    if (returned instanceof Promise) returned.catch(reject);
   });
 }
 
 // What was in the session when the request and its store last agreed: what differs from it now is this request's own.
 const bases = new WeakMap<RequestLike, Map<string, string>>();
+
+// Challenges that the request has used, by name: until its session is saved the store has them, and they must not come back.
+const used = new WeakMap<RequestLike, Map<string, string>>();
+
+/** Takes a used challenge out of the session, also when it is read again. */
+export function dropChallenge(req: RequestLike, session: object, name: string, id: string): void {
+  used.set(req, (used.get(req) ?? new Map()).set(name, id));
+  dropUsed(req, session);
+}
+
+function dropUsed(req: RequestLike, session: object): void {
+  const challenges = ownEntry(ownEntry(session, 'smsOtp'), 'challenges');
+  for (const [name, id] of used.get(req) ?? []) {
+    if (ownEntry(ownEntry(challenges, name), 'id') === id) setNote(session, 'challenges', name, undefined);
+  }
+}
 
 /** What a session holds besides its cookie, as JSON. What JSON does not know (a method) is none of it. */
 function contentOf(session: object): Map<string, string> {
@@ -160,7 +182,7 @@ function contentOf(session: object): Map<string, string> {
 }
 
 /** At the start of a request: notes what is its own in the session, and stops it where that has ended. */
-export async function beginWith(req: RequestLike, session: SavableSession): Promise<void> {
+export async function beginWith(req: RequestLike, session: object): Promise<void> {
   const stored = await readLiving(req);
   if (stored !== undefined) merge(req, session, stored, undefined);
 }
@@ -193,6 +215,7 @@ function merge(
       Object.defineProperty(session, key, { value, writable: true, enumerable: true, configurable: true });
     } else Reflect.deleteProperty(session, key);
   }
+  dropUsed(req, session);
   bases.set(req, theirs);
 }
 

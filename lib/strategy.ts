@@ -7,6 +7,7 @@ import { createCheck } from './check.js';
 import { createDelivery } from './delivery.js';
 import { endedSessions } from './ended.js';
 import { asError, SessionEnded } from './errors.js';
+import { signOut } from './marks.js';
 import {
   type LoginOptions,
   misspelt,
@@ -33,7 +34,6 @@ import {
   type RequestLike,
   signedInAs,
 } from './request.js';
-import { signOut } from './second-factor.js';
 import type { Verify } from './verify.js';
 
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
@@ -166,7 +166,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       if (action.type === 'fail' && action.status !== 202) {
         const { options, req } = turn;
         const isWritten = property(options, 'failureMessage') || property(options, 'failureFlash');
-        await (isWritten ? challenges.refresh(req) : challenges.requireLiving(req));
+        await (isWritten ? challenges.catchUp(req) : challenges.requireLiving(req));
       }
       return action;
     } catch (thrown) {
@@ -193,7 +193,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       detachSession(req);
       return hasEnded;
     }
-    return challenges.requireLiving(req).then(
+    return challenges.catchUp(req).then(
       () => false,
       (end: unknown) => end instanceof SessionEnded,
     );
@@ -283,9 +283,15 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // Between two factors nobody is signed in, whatever the resolver says: where the host forgot `session: false`, the
   // password alone has signed somebody in.
   async function takeRecipient(req: RequestLike): Promise<Target | NoTarget> {
+    if (settings.signedIn || recipients.isTypedByStranger) return recipients.resolve(req);
+    // While the host looks, it may answer the request (a time limit of its own): not with the cookie of that session.
+    const id = isNewSession(req) && signedInAs(req) !== undefined ? property(req, 'sessionID') : undefined;
+    if (id !== undefined) detachSession(req);
     const resolved = recipients.resolve(req);
-    if (settings.signedIn || recipients.isTypedByStranger) return resolved;
     await resolved.catch(() => undefined);
+    if (id !== undefined && isDetached(req)) Reflect.set(req, 'sessionID', id);
+    // It goes over into the new one, unless it has ended meanwhile.
+    await challenges.catchUp(req);
     await signOutForSure(req);
     return resolved;
   }

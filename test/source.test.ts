@@ -94,6 +94,7 @@ const HOUSE = [
   'session.ts',
   'challenge.ts',
   'budgets.ts',
+  'marks.ts',
   'second-factor.ts',
   'options.ts',
   'test-numbers.ts',

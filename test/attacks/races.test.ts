@@ -53,7 +53,7 @@ const BUDGETS: Patch = { file: 'budgets.ts', from: '        refused = true;\n', 
 /** Reads the failures of the number, over all sessions, before a new PIN is sent. */
 const FAILURES: Patch = {
   file: 'budgets.ts',
-  from: '...(fresh ? failureGauges(payer).map(pair(number)) : []),',
+  from: '...(fresh ? failureAsks(payer) : []),',
   to: '',
 };
 

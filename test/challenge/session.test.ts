@@ -201,7 +201,7 @@ describe('the challenges of a strategy', () => {
     const { saved, req, session } = createSession();
     const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
     await challenges.set(req, CHALLENGE);
-    await challenges.forget(req);
+    await challenges.forget(req, CHALLENGE.id);
     expect(saved).toHaveLength(1);
     expect(stored(session)).toEqual({});
   });
@@ -232,7 +232,7 @@ describe('the challenges of a strategy', () => {
     await challenges.ensureWritable({ headers: {} });
     await challenges.refresh(req);
     await challenges.set(req, CHALLENGE);
-    await challenges.forget(req);
+    await challenges.forget(req, CHALLENGE.id);
     await challenges.remove(req);
     expect(await challenges.get(req)).toEqual(CHALLENGE);
     expect(kept).toEqual([
@@ -291,7 +291,7 @@ describe('a session that the browser came with', () => {
     for (const act of [
       (req: object) => challenges.set(req as never, CHALLENGE),
       (req: object) => challenges.remove(req as never),
-      (req: object) => challenges.forget(req as never),
+      (req: object) => challenges.forget(req as never, CHALLENGE.id),
       (req: object) => challenges.ensureWritable(req as never),
     ]) {
       const { req, saved } = known((_id, answer) => answer(error, found));
@@ -414,7 +414,7 @@ describe('a session that the browser came with', () => {
     const { req, saved } = known((_id, answer) => answer(null, { passport: { user } }));
     Object.assign(req.session, { passport: { user } });
     setNote(req.session, 'challenges', 'sms-otp', CHALLENGE);
-    await challenges.forget(req);
+    await challenges.forget(req, CHALLENGE.id);
     expect(await challenges.get(req)).toBeUndefined();
     expect(saved).toHaveLength(times);
     expect(saved.join()).not.toContain(CHALLENGE.id);

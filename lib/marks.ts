@@ -1,0 +1,268 @@
+/** Marks: the notes in a session that its user has proved a PIN, and how Passport is brought to write and drop them. */
+
+import { asError, fromStore, SmsOtpError } from './errors.js';
+import type { Channel } from './otp-client.js';
+import {
+  detachSession,
+  dropSession,
+  isAnswered,
+  isDetached,
+  localPath,
+  property,
+  type RequestLike,
+  signedInAs,
+  userProperty,
+} from './request.js';
+import { dropNotes, ownEntry, type SavableSession, saveSession, setNote, settle } from './session.js';
+
+/** A proof: when, by which way, and whose. */
+export interface Mark {
+  /** Milliseconds since 1970. */
+  at: number;
+  channel: Channel;
+  subject?: string;
+  /** What Passport's serializer stored for the user who logged in. */
+  user: unknown;
+}
+
+/** A mark before it is known what the serializer stores. */
+export type Proven = Omit<Mark, 'user'>;
+
+/**
+ * Writes the mark if, in this request, Passport logs in exactly `user`: into the session that it makes for the login,
+ * before it saves it. A login of somebody else, or without a session, leaves none. No challenge survives a login.
+ *
+ * @param timeouts in milliseconds: a session store that has not answered Passport by then is down, and so is a serializer
+ */
+export function markAtLogin(
+  req: RequestLike,
+  name: string,
+  user: unknown,
+  proven: Proven,
+  timeouts: Timeouts,
+): void {
+  const logIn = property(req, 'logIn');
+  if (typeof logIn !== 'function') return;
+  const markedLogIn = function (this: unknown, ...args: unknown[]): unknown {
+    const [who, options] = args;
+    const done = args.at(-1);
+    if (who === user && property(options, 'session') !== false && typeof done === 'function') {
+      const serializer = whileSerializing(req, timeouts.verifyTimeoutMs, done as Callback);
+      args[args.length - 1] = serializer.done;
+      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs, serializer });
+    }
+    return Reflect.apply(logIn, this, args);
+  };
+  Reflect.set(req, 'logIn', markedLogIn);
+  Reflect.set(req, 'login', markedLogIn);
+}
+
+interface Timeouts {
+  storeTimeoutMs: number;
+  verifyTimeoutMs: number;
+}
+
+interface Login {
+  req: RequestLike;
+  name: string;
+  proven: Proven;
+  timeoutMs: number;
+  serializer: Serializing;
+}
+
+/** What ends a login whose serializer never answers. */
+interface Serializing {
+  begin(): void;
+  end(): void;
+  /** For Passport, in place of the one that waits for the login. */
+  done: Callback;
+}
+
+function whileSerializing(req: RequestLike, ms: number, done: Callback): Serializing {
+  let timer: NodeJS.Timeout | undefined;
+  let isOver = false;
+  const end: Callback = (error) => {
+    clearTimeout(timer);
+    if (isOver) return;
+    isOver = true;
+    try {
+      done(error);
+    } catch (thrown) {
+      // Passport catches what the host throws here, and calls once more to tell it.
+      isOver = false;
+      throw thrown;
+    }
+  };
+  const late = (): void => {
+    // Passport may still write to the session, but it goes nowhere.
+    detachSession(req);
+    Reflect.set(req, userProperty(req), null);
+    end(new SmsOtpError('ERR_SMS_OTP_HOST', `Passport's serializer has not answered after ${ms} ms`));
+  };
+  return {
+    begin() {
+      timer = setTimeout(late, ms);
+    },
+    end: () => clearTimeout(timer),
+    done: end,
+  };
+}
+
+// Passport regenerates the session, lets the serializer run, merges the old session over the new one
+// (keepSessionInfo) and saves. The mark goes in at the save: nothing comes after it, and no second write is needed.
+function writeOnRegenerate(login: Login): void {
+  const { req } = login;
+  const before = req.session;
+  if (typeof before !== 'object' || before === null) return;
+  const kept: Kept = {
+    marks: ownEntry(ownEntry(before, 'smsOtp'), 'marks'),
+    returnTo: localPath(ownEntry(before, 'returnTo')),
+  };
+  wrapOnce(before, 'regenerate', {}, (callback) =>
+    inTime(login, (error) => {
+      if (!error) {
+        login.serializer.begin();
+        writeOnSave(login, kept);
+      }
+      callback(error);
+    }),
+  );
+}
+
+// What goes over into the session of the login: the way back, and the same user's other marks.
+interface Kept {
+  marks: unknown;
+  returnTo: string | undefined;
+}
+
+function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
+  const { req, name, proven } = login;
+  const { session } = req;
+  if (typeof session !== 'object' || session === null) return;
+  // Before Passport has written its user, it is the host who saves: its serializer, or a limit of its own.
+  const isTooLate = () => isAnswered(req) || isDetached(req);
+  wrapOnce(session, 'save', { isDue: () => signedInAs(req) !== undefined, isTooLate }, (callback) => {
+    login.serializer.end();
+    dropNotes(session, 'challenges');
+    dropNotes(session, 'marks');
+    for (const [other, mark] of Object.entries(typeof marks === 'object' && marks !== null ? marks : {})) {
+      if (belongsTo(mark, signedInAs(req))) setNote(session, 'marks', other, mark);
+    }
+    writeMark(req, session, name, proven);
+    if (returnTo !== undefined && !Object.hasOwn(session, 'returnTo')) {
+      Reflect.set(session, 'returnTo', returnTo);
+    }
+    return inTime(login, callback);
+  });
+}
+
+type Callback = (error?: unknown) => void;
+
+const TOO_LATE = 'The request had been answered before the login was done';
+
+/** Which call of a method is meant, and whether it is answered without being made. */
+interface Occasion {
+  isDue?: () => boolean;
+  isTooLate?: () => boolean;
+}
+
+// The next call of a session's method gets another callback. Not enumerable, so that neither the merge of
+// keepSessionInfo nor a session's own hashing sees it.
+function wrapOnce(
+  session: object,
+  method: string,
+  { isDue = () => true, isTooLate = () => false }: Occasion,
+  wrap: (callback: Callback) => Callback,
+): void {
+  const original = property(session, method);
+  if (typeof original !== 'function') return;
+  // express-session has put a method of its own there that must come back.
+  const own = Object.getOwnPropertyDescriptor(session, method);
+  const value = (callback: Callback = () => undefined, ...rest: unknown[]): unknown => {
+    if (!isDue()) return Reflect.apply(original, session, [callback, ...rest]);
+    if (own) Object.defineProperty(session, method, own);
+    else Reflect.deleteProperty(session, method);
+    const answer = wrap(callback);
+    let hasAnswer = false;
+    const answered: Callback = (error) => {
+      hasAnswer = true;
+      answer(error);
+    };
+    if (isTooLate()) return answered();
+    try {
+      return Reflect.apply(original, session, [answered]);
+    } catch (thrown) {
+      // A store that throws where it should answer would end the process: Passport calls this in another callback.
+      if (hasAnswer) throw thrown;
+      // Whatever it was, it is no success.
+      return answered(asError(thrown, 'The session store failed with something that is no Error'));
+    }
+  };
+  Object.defineProperty(session, method, { value, configurable: true, enumerable: false, writable: true });
+}
+
+// Passport waits for a store for ever. When it is late, the session is taken off the request: no cookie of a login
+// that was answered with an error may get out.
+function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
+  const timer = setTimeout(() => {
+    dropSession(req);
+    end(new SmsOtpError('ERR_SMS_OTP_STORE', `The session store has not answered after ${timeoutMs} ms`));
+  }, timeoutMs);
+  let isOver = false;
+  const end: Callback = (error) => {
+    if (isOver) return;
+    isOver = true;
+    clearTimeout(timer);
+    // Passport would redirect a request that the host has answered meanwhile, and what that throws would end the process.
+    const failure = error || (isAnswered(req) ? new SmsOtpError('ERR_SMS_OTP_HOST', TOO_LATE) : undefined);
+    // Nor may a login get out that was answered with an error, by the save at the end of the request.
+    if (failure) detachSession(req);
+    callback(failure);
+  };
+  return end;
+}
+
+function writeMark(req: RequestLike, session: object, name: string, proven: Proven): void {
+  const user = signedInAs(req);
+  if (user !== undefined)
+    setNote(session, 'marks', name, { ...proven, user: JSON.parse(user) } satisfies Mark);
+}
+
+/** Writes the mark into the session as it is, for a user who is signed in and stays so, and saves it. */
+export async function markNow(
+  req: RequestLike,
+  session: SavableSession,
+  name: string,
+  proven: Proven,
+): Promise<void> {
+  await saveSession(req, session, () => writeMark(req, session, name, proven));
+}
+
+/** Whether a mark is that of a user, spelled as JSON; nobody has one. */
+export function belongsTo(mark: unknown, user: string | undefined): boolean {
+  return user !== undefined && JSON.stringify(ownEntry(mark, 'user')) === user;
+}
+
+/**
+ * Signs the session out, keeps the host's data and gives it a new id: between two factors nobody is signed in. The
+ * marks of whoever was signed in go too.
+ *
+ * @param timeoutMs a session store that has not answered by then is down
+ */
+export async function signOut(req: RequestLike, timeoutMs: number): Promise<void> {
+  const { session } = req;
+  // Challenges may be kept elsewhere, and nobody is signed in where there is no session.
+  if (typeof session !== 'object' || session === null) return;
+  dropNotes(session, 'marks');
+  const logOut = property(req, 'logOut');
+  if (typeof logOut !== 'function') return;
+  // Once the session is gone from the request, taken off by the host or because the store was late, Passport must not go
+  // on: what it throws in the store's callback would end the process.
+  const unlessGone = (callback: Callback) => (error?: unknown) => {
+    if (req.session) callback(error);
+  };
+  wrapOnce(session, 'save', {}, unlessGone);
+  wrapOnce(session, 'regenerate', {}, unlessGone);
+  const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
+  await fromStore(done, timeoutMs);
+}
