@@ -23,6 +23,8 @@ interface Site {
 }
 
 const KNOWN = /^\+38591[0-4]/;
+/** Numbers whose accounts have been closed. */
+const closed = new Set<string>();
 
 // One site for all tests: its first call is held back for two seconds, as on every start.
 let site: Site;
@@ -31,7 +33,8 @@ beforeAll(async () => {
   const client = fakeClient();
   const host = createHost(client, {
     strategy: {
-      canReceivePin: ({ phoneNumber = '' }: SendContext) => KNOWN.test(phoneNumber),
+      canReceivePin: ({ phoneNumber = '' }: SendContext) =>
+        KNOWN.test(phoneNumber) && !closed.has(phoneNumber),
       channels: ['sms', 'voice'],
       // Each visitor has an address of its own.
       clientKey: ({ headers }: { headers: Record<string, unknown> }) => String(headers['x-client']),
@@ -172,6 +175,20 @@ describe('a number that cannot receive a PIN is answered like one that can', () 
     await both(visitors, (visitor) => visitor.page());
     expect(code(await both(visitors, (visitor) => visitor.resend()))).toBe('pin_sent');
     expect(code(await both(visitors, (visitor) => visitor.check()))).toBe('pin_wrong');
+  });
+
+  it('when its account is closed after the issue: it gets nothing more, and its PIN is worth nothing after a resend', async () => {
+    const visitors = pair();
+    const [known] = visitors;
+    await both(visitors, (visitor) => visitor.issue());
+    closed.add(known.phone);
+    later(31);
+    const asked = site.client.resends.length + site.client.sends.length;
+    expect(code(await both(visitors, (visitor) => visitor.resend()))).toBe('pin_sent');
+    later(31);
+    expect(code(await both(visitors, (visitor) => visitor.issue()))).toBe('pin_sent');
+    expect(site.client.resends.length + site.client.sends.length).toBe(asked);
+    expect(code(await both(visitors, (visitor) => visitor.check(PIN)))).toBe('pin_wrong');
   });
 
   it('at the limit of its sends, whoever asks', async () => {

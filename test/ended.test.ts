@@ -1,6 +1,6 @@
 /** What is known of sessions that were destroyed in this process. */
 
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endedSessions } from '../lib/ended.js';
 
 beforeEach(() => {
@@ -53,6 +53,113 @@ it('is not what a store threw at', () => {
   const ended = endedSessions(requestOf(store));
   expect(() => store.destroy('id')).toThrow(error);
   expect(ended.has('id')).toBe(false);
+});
+
+it('stays what it is when it cannot be destroyed once more', () => {
+  let error: Error | undefined;
+  const store = { destroy: (_id: string, callback: (error?: Error) => void) => callback(error) };
+  const ended = endedSessions(requestOf(store));
+  store.destroy('id', () => {});
+  vi.advanceTimersByTime(60_000);
+  error = new Error('ENOENT');
+  store.destroy('id', () => {});
+  expect(ended.has('id')).toBe(true);
+  vi.advanceTimersByTime(59_999);
+  expect(ended.has('id')).toBe(true);
+  vi.advanceTimersByTime(1);
+  expect(ended.has('id')).toBe(false);
+});
+
+it('stays so where the caller of the store threw, and not the store', () => {
+  const store = { destroy: (_id: string, callback: () => void) => callback() };
+  const ended = endedSessions(requestOf(store));
+  const thrown = new Error('the host failed');
+  expect(() =>
+    store.destroy('id', () => {
+      throw thrown;
+    }),
+  ).toThrow(thrown);
+  expect(ended.has('id')).toBe(true);
+});
+
+describe('a write', () => {
+  /** A store whose writes are answered when they are told to be. */
+  function slowStore(onSecondDestroy?: () => void) {
+    let destroys = 0;
+    const kept = new Set<string>();
+    const answers: (() => void)[] = [];
+    const store = {
+      set(id: string, _session: object, callback?: (error?: unknown) => void) {
+        answers.push(() => {
+          kept.add(id);
+          callback?.();
+        });
+        return 'answer';
+      },
+      destroy(id: string, callback?: (error?: unknown) => void) {
+        destroys += 1;
+        if (destroys > 1) onSecondDestroy?.();
+        kept.delete(id);
+        callback?.();
+      },
+    };
+    endedSessions(requestOf(store));
+    return { kept, store, answer: () => answers.shift()?.() };
+  }
+
+  it('that was under way when its session ended is undone before it is answered', () => {
+    const { kept, store, answer } = slowStore();
+    const done = vi.fn(() => expect(kept.has('id')).toBe(false));
+    expect(store.set('id', {}, done)).toBe('answer');
+    store.set('other', {}, () => {});
+    store.destroy('id');
+    answer();
+    answer();
+    expect(done).toHaveBeenCalledOnce();
+    expect([...kept]).toEqual(['other']);
+  });
+
+  it('is answered also where it cannot be undone', () => {
+    const { store, answer } = slowStore(() => {
+      throw new Error('down');
+    });
+    const done = vi.fn();
+    store.set('id', {}, done);
+    store.destroy('id');
+    answer();
+    expect(done).toHaveBeenCalledOnce();
+  });
+
+  it('of a session with the id of one that had ended before stays', () => {
+    const { kept, store, answer } = slowStore();
+    // As with a `genid` that makes the same id for the same visitor.
+    store.destroy('id');
+    store.set('id', {}, () => {});
+    vi.advanceTimersByTime(120_001);
+    // Where the earlier end is forgotten meanwhile, that is no new one.
+    store.destroy('other');
+    answer();
+    expect([...kept]).toEqual(['id']);
+  });
+
+  it('that fails, or has nobody to answer, does so as before', () => {
+    const { kept, store, answer } = slowStore();
+    store.set('id', {});
+    store.destroy('id');
+    answer();
+    // Nobody waits for it, so nobody knows when it is done.
+    expect([...kept]).toEqual(['id']);
+    const failing = {
+      set(_id: string, callback: (error: Error) => void) {
+        callback(new Error('down'));
+      },
+      destroy() {},
+    };
+    endedSessions(requestOf(failing));
+    const done = vi.fn();
+    failing.set('id', done);
+    expect(done).toHaveBeenCalledExactlyOnceWith(new Error('down'));
+  });
 });
 
 it('is forgotten after two minutes, also where nothing else ends', () => {

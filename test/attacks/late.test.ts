@@ -288,6 +288,31 @@ describe('whoever signed out meanwhile stays out', () => {
     }
   });
 
+  it('when express-session writes a message at the end of a request, and its store is slow', async () => {
+    let isSlow = false;
+    let writes = 0;
+    class SlowStore extends session.MemoryStore {
+      override set(...args: Parameters<session.MemoryStore['set']>): void {
+        if (isSlow) writes += 1;
+        setTimeout(() => super.set(...args), isSlow ? 40 : 0);
+      }
+    }
+    const store = new SlowStore();
+    const it = await site({
+      session: { store },
+      check: { failureMessage: true, failureRedirect: '/' },
+    });
+    await it.post('/issue');
+    const { id } = (await it.get('/me')).body;
+    isSlow = true;
+    const late = Promise.resolve(it.post('/pin', { pin: '000000' }));
+    // The first is ours, with the count of attempts.
+    await expect.poll(() => writes, { interval: 1 }).toBe(2);
+    await new Promise((resolve) => store.destroy(id, resolve));
+    await late;
+    await expectNobody(it);
+  });
+
   it('when a page that the guard refuses was slow to get there', async () => {
     const gate = createGate();
     const it = await site({
@@ -501,6 +526,76 @@ it('what another request has written to the session meanwhile stays', async () =
     const { session: kept } = (await it.get('/me')).body;
     expect(kept.note).toBe(`changed during ${path}`);
   }
+});
+
+it.each<[string, SiteOptions, () => Promise<false>]>([
+  ['refuses the user', {}, async () => false],
+  [
+    'refuses the user, with a message',
+    { check: { failureMessage: true, failureRedirect: '/' } },
+    async () => false,
+  ],
+  ['fails', {}, () => Promise.reject(new Error('the database is down'))],
+])(
+  'what another request has written to a session of nobody’s stays where verify %s',
+  async (_what, options, end) => {
+    const gate = createGate();
+    const host = createHost(fakeClient(), {
+      phases: { check: options.check ? { ...options.check } : {} },
+      routes: (app) =>
+        app.post('/note', (req, res) => {
+          Object.assign(req.session, req.body);
+          for (const key of ['gone']) if (req.body.drop) Reflect.deleteProperty(req.session, key);
+          res.end();
+        }),
+      verify: async () => {
+        await gate.pass();
+        return end();
+      },
+    });
+    const browser = host.browser(await serve(host));
+    await browser.post('/note', { cart: '1', gone: '1' });
+    await browser.issue();
+    const waiting = gate.shut();
+    const late = Promise.resolve(browser.check());
+    await waiting;
+    await browser.post('/note', { cart: '2', added: '1', drop: '1' });
+    gate.open();
+    await late;
+    const { session: kept } = (await browser.get('/me')).body;
+    expect([kept.cart, kept.added, kept.gone]).toEqual(['2', '1', undefined]);
+    // The PIN was right and is used up.
+    expect((await browser.get('/challenge')).body).toBeNull();
+  },
+);
+
+it('a PIN that was sent while the guard was asked is right all the same', async () => {
+  const host = createHost(fakeClient(), {
+    strategy: { signedIn: true, recipient: () => ({ phoneNumber: PHONE, subject: 'u1' }) },
+    verify: async () => ({ id: 'u1' }),
+    routes(app) {
+      app.post('/password', (req, res, next) => {
+        req.logIn({ id: 'u1' } as Express.User, (error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.get(
+        '/secret',
+        (_req, _res, next) => void gate.pass().then(() => next()),
+        requireSmsOtp({ redirectTo: '/confirm' }) as never,
+      );
+    },
+  });
+  const gate = createGate();
+  host.users.set('u1', { id: 'u1', phoneNumber: PHONE });
+  const browser = host.browser(await serve(host));
+  await browser.post('/password');
+  const waiting = gate.shut();
+  const late = Promise.resolve(browser.get('/secret').set('Accept', 'text/html'));
+  await waiting;
+  expect((await browser.issue()).status).toBe(202);
+  gate.open();
+  expect((await late).status).toBe(303);
+  expect((await browser.get('/me')).body.session.returnTo).toBe('/secret');
+  expect((await browser.check()).status).toBe(200);
 });
 
 describe('two strategies', () => {

@@ -276,6 +276,102 @@ it('a form that is kept in the session with a field called like a method of all 
   expect((await visitor.check()).status).toBe(200);
 });
 
+it.each([undefined, null, 0, '', false])(
+  'a session store that throws %j instead of an error logs nobody in',
+  async (thrown) => {
+    for (const method of ['set', 'destroy'] as const) {
+      const store = new session.MemoryStore();
+      const original = Reflect.get(store, method);
+      let isBroken = false;
+      Reflect.set(store, method, (...args: unknown[]) => {
+        if (!isBroken) return Reflect.apply(original, store, args);
+        isBroken = false;
+        throw thrown;
+      });
+      const client = fakeClient();
+      const host = createHost(client, { session: { store } });
+      const visitor = host.browser(await serve(host));
+      await visitor.issue();
+      const verify = client.onVerify;
+      client.onVerify = async (...asked) => {
+        isBroken = true;
+        return verify(...asked);
+      };
+      expect((await visitor.check()).status, method).toBe(500);
+      expect((await visitor.get('/me')).body.user, method).toBeNull();
+    }
+  },
+);
+
+it.each(['never', 'late'])(
+  'a serializer that answers a login %s ends it, and nobody is signed in',
+  async (answers) => {
+    const thrown: unknown[] = [];
+    const note = (error: unknown) => thrown.push(error);
+    process.on('uncaughtException', note);
+    let users = 0;
+    const store = new session.MemoryStore();
+    const host = createHost(fakeClient(), { session: { store }, strategy: { verifyTimeoutMs: 50 } });
+    const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+    serializers.unshift((user: object, done: (error: null, id: unknown) => void) => {
+      users += 1;
+      if (answers === 'late') setTimeout(() => done(null, Reflect.get(user, 'id')), 100);
+    });
+    const visitor = host.browser(await serve(host));
+    await visitor.issue();
+    const { status, body, headers } = await visitor.check().timeout(5_000);
+    expect([status, body.error.code]).toEqual([500, 'ERR_SMS_OTP_HOST']);
+    expect(headers['set-cookie']).toBeUndefined();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect((await visitor.get('/me')).body.user).toBeNull();
+    const sessions = await new Promise<unknown>((resolve) => store.all((_error, all) => resolve(all)));
+    expect(JSON.stringify(sessions)).not.toContain('u1');
+    process.off('uncaughtException', note);
+    expect([users, host.errors.length, thrown]).toEqual([1, 1, []]);
+  },
+);
+
+it('a guard whose request the host has answered meanwhile leaves it at that', async () => {
+  const thrown: unknown[] = [];
+  const note = (error: unknown) => thrown.push(error);
+  process.on('uncaughtException', note);
+  for (const guarded of ['/secret', '/first']) {
+    let response: Response | undefined;
+    const host = createHost(fakeClient(), {
+      before: [
+        (_req, res, next) => {
+          response = res;
+          next();
+        },
+      ],
+      routes(app) {
+        const guard = requireSmsOtp({ redirectTo: '/confirm' }) as never;
+        app.post('/password', (req, res, next) => {
+          req.logIn({ id: 'u1' } as Express.User, (error: unknown) => (error ? next(error) : res.end()));
+        });
+        app.get('/secret', guard);
+        // A browser that is remembered is signed in on the way.
+        app.get('/first', (req, _res, next) => req.logIn({ id: 'u1' } as Express.User, next), guard);
+      },
+    });
+    host.users.set('u1', { id: 'u1', phoneNumber: '' });
+    const visitor = host.browser(await serve(host));
+    if (guarded === '/secret') await visitor.post('/password');
+    let calls = 0;
+    const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+    serializers.unshift((user: object, done: (error: null, id: unknown) => void) => {
+      calls += 1;
+      if (calls === (guarded === '/secret' ? 1 : 2)) response?.status(503).end();
+      setTimeout(() => done(null, Reflect.get(user, 'id')), 5);
+    });
+    expect((await visitor.get(guarded).set('Accept', 'text/html')).status, guarded).toBe(503);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(host.errors, guarded).toEqual([]);
+  }
+  process.off('uncaughtException', note);
+  expect(thrown).toEqual([]);
+});
+
 it('a host that throws once somebody is logged in gets its error, also where the store answers at once', async () => {
   const sessions = new Map<string, string>();
   class PromptStore extends session.Store {

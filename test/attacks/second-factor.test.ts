@@ -1,9 +1,18 @@
 /** Ways around a second factor that its host did not think of. */
 
-import express, { type RequestHandler } from 'express';
+import express, { type RequestHandler, type Response } from 'express';
 import { type RequestLike, requireSmsOtp } from 'passport-sms-otp';
-import { expect, it } from 'vitest';
-import { type Browser, createHost, fakeClient, type Host, OTHER_PHONE, PHONE } from '../support/host.js';
+import { describe, expect, it } from 'vitest';
+import { createGate } from '../support/gate.js';
+import {
+  type Browser,
+  createHost,
+  fakeClient,
+  type Host,
+  OTHER_PHONE,
+  PHONE,
+  serve,
+} from '../support/host.js';
 
 const guard = requireSmsOtp() as unknown as RequestHandler;
 const VICTIM = { id: 'victim', phoneNumber: OTHER_PHONE };
@@ -95,6 +104,67 @@ it.each(attempts)(
     expect((await browser.get('/me')).body.user).toBeNull();
   },
 );
+
+describe('while the host looks for the recipient', () => {
+  async function slow() {
+    const gate = createGate();
+    let response: Response | undefined;
+    const client = fakeClient();
+    const host: Host = createHost(client, {
+      before: [
+        (_req, res, next) => {
+          response = res;
+          next();
+        },
+      ],
+      strategy: {
+        recipient: async () => {
+          await gate.pass();
+          return { subject: VICTIM.id, phoneNumber: PHONE };
+        },
+      },
+      routes(app, { passport }) {
+        passport.use(new Password());
+        app.post('/note', (req, res) => {
+          Object.assign(req.session, { note: 'hers' });
+          res.end();
+        });
+        app.post(
+          '/password',
+          passport.authenticate('password'),
+          passport.authenticate('sms-otp', { phase: 'issue' } as object),
+        );
+      },
+    });
+    host.users.set(VICTIM.id, VICTIM);
+    const browser = host.browser(await serve(host));
+    const waiting = gate.shut();
+    return { client, gate, host, browser, waiting, answer: () => response?.status(503).end() };
+  }
+
+  it('a password alone signs nobody in, also where the host answers meanwhile', async () => {
+    const { gate, browser, waiting, answer } = await slow();
+    const late = Promise.resolve(browser.post('/password'));
+    await waiting;
+    answer();
+    expect((await late).headers['set-cookie']).toBeUndefined();
+    expect((await browser.get('/me')).body.user).toBeNull();
+    gate.open();
+  });
+
+  it('a sign-out leaves nothing of the session behind, and no PIN is sent', async () => {
+    const { client, gate, host, browser, waiting } = await slow();
+    await browser.post('/note');
+    const { id } = (await browser.get('/me')).body;
+    const late = Promise.resolve(browser.issue());
+    await waiting;
+    await new Promise((resolve) => host.store.destroy(id, resolve));
+    gate.open();
+    const { status, headers } = await late;
+    expect([status, headers['set-cookie'], client.sends]).toEqual([401, undefined, []]);
+    expect((await browser.get('/me')).body.session.note).toBeUndefined();
+  });
+});
 
 it('a guard that is asked for a request without a session refuses', async () => {
   const refused: unknown[] = [];

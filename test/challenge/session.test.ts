@@ -273,6 +273,56 @@ describe('a session that the browser came with', () => {
   }
   const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
 
+  it('is renewed before it is written, as express-session does it', async () => {
+    const { req, saved } = known((_id, answer) => answer(null, {}));
+    Object.assign(req.session, {
+      touch(this: object) {
+        Object.assign(this, { until: 'later' });
+      },
+    });
+    await challenges.ensureWritable(req);
+    expect(JSON.parse(saved[0] ?? '')).toEqual({ until: 'later' });
+  });
+
+  it('keeps what the host writes to it while it is being saved', async () => {
+    const store: { kept: object } = { kept: { changed: 1, deleted: 1 } };
+    const { req } = known((_id, answer) => answer(null, store.kept));
+    Object.assign(req.session, store.kept, {
+      save(this: object, done: Callback) {
+        store.kept = JSON.parse(JSON.stringify(this));
+        Object.assign(this, { changed: 2, added: 1 });
+        Reflect.deleteProperty(this, 'deleted');
+        done();
+      },
+    });
+    await challenges.begin(req);
+    await challenges.ensureWritable(req);
+    await challenges.refresh(req);
+    expect(req.session).toMatchObject({ changed: 2, added: 1 });
+    expect(req.session).not.toHaveProperty('deleted');
+  });
+
+  it('does not get a used challenge back, but the one that is open by now', async () => {
+    let stored: object = { smsOtp: { challenges: { 'sms-otp': CHALLENGE } } };
+    const { req } = known((_id, answer) => answer(null, JSON.parse(JSON.stringify(stored))));
+    await challenges.begin(req);
+    await challenges.forget(req, CHALLENGE.id);
+    expect(await challenges.get(req)).toBeUndefined();
+    await challenges.catchUp(req);
+    expect(await challenges.get(req)).toBeUndefined();
+    const next = { ...CHALLENGE, id: 'next' };
+    stored = { smsOtp: { challenges: { 'sms-otp': next } } };
+    await challenges.catchUp(req);
+    expect(await challenges.get(req)).toEqual(next);
+    await challenges.forget(req, CHALLENGE.id);
+    expect(await challenges.get(req)).toEqual(next);
+  });
+
+  it('ends in an error where its store answers with a promise, and breaks it', async () => {
+    const { req } = known(() => Promise.reject(new Error('down')) as never);
+    await expect(challenges.begin(req)).rejects.toMatchObject({ code: 'ERR_SMS_OTP_STORE' });
+  });
+
   it('is written while its store has it', async () => {
     const asked: unknown[] = [];
     const { req, saved } = known((id, answer) => {
