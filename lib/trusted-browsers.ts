@@ -115,7 +115,7 @@ export interface TrustedBrowsers {
   isTrusted(req: RequestLike, res: CookieResponse, subject: string): Promise<boolean>;
   /**
    * Trusts this browser from now on: call it when the user has asked for it, after the login by PIN, in the same
-   * request or a few minutes later.
+   * request or a few minutes later. A user has 20 at the most: the one that was used longest ago makes room.
    *
    * @param details.label what the list of browsers shows; default: the header `User-Agent`
    * @returns false where the proof does not count: by e-mail, or older than ten minutes
@@ -141,6 +141,8 @@ const GRACE_MS = 30_000;
 /** So old may a proof be when its browser is remembered: the question may stand on a page of its own. */
 const PROOF_SECONDS = 600;
 const LONGEST_LABEL = 200;
+/** One proof must not fill the store: beyond so many of one user the one that was used longest ago makes room. */
+const MOST_OF_ONE_USER = 20;
 const COOKIE_VALUE = /^([\w-]{22})\.([\w-]{22})\.([\w-]{43})$/;
 
 /**
@@ -222,6 +224,9 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
       usedAt: now,
       expiresAt: now + days * DAY_MS,
     };
+    const others = await ask(() => store.list(subject));
+    const tooMany = others.sort((a, b) => b.usedAt - a.usedAt).slice(MOST_OF_ONE_USER - 1);
+    for (const { id } of tooMany) await ask(() => store.remove(subject, id));
     await ask(() => store.add(record));
     setCookie(req, res, subject, seal(record.id, subject, value), record.expiresAt);
     emit({ type: 'browser.remembered', at: now, subject, id: record.id, label: record.label });

@@ -601,6 +601,29 @@ describe('remembering', () => {
     expect(after[0]?.id).not.toBe(before?.id);
   });
 
+  it('makes room beyond twenty of one user: the one that was used longest ago is trusted no longer', async () => {
+    const site = createTrustingSite();
+    const [first, second, bob, last] = [site.browser(), site.browser(), site.browser(), site.browser()];
+    await enrol(first);
+    await enrol(bob, BOB);
+    later(60);
+    await enrol(second);
+    later(60);
+    await last.password(ALICE, '/login');
+    await last.post('/login/pin', { pin: PIN });
+    for (let index = 0; index < 19; index += 1) {
+      // As a script would that sends no cookie of ours along.
+      const session = `connect.sid=${last.cookies().get('connect.sid')}`;
+      const { body } = await site.browser().post('/remember', { remember: 'on' }, { Cookie: session });
+      expect(body.remembered).toBe(true);
+    }
+    expect(await site.records.list(ALICE.id)).toHaveLength(20);
+    later(60);
+    expect(await login(first)).toBe('pin_sent');
+    expect(await login(second)).toBe('straight in');
+    expect(await login(bob, BOB)).toBe('straight in');
+  });
+
   it('is an error without a PIN: after a trusted browser\u2019s login, which would prolong itself for ever', async () => {
     const site = createTrustingSite();
     const browser = site.browser();
