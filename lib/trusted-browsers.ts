@@ -225,7 +225,7 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
       expiresAt: now + days * DAY_MS,
     };
     const others = await ask(() => store.list(subject));
-    const tooMany = others.sort((a, b) => b.usedAt - a.usedAt).slice(MOST_OF_ONE_USER - 1);
+    const tooMany = [...others].sort((a, b) => b.usedAt - a.usedAt).slice(MOST_OF_ONE_USER - 1);
     for (const { id } of tooMany) await ask(() => store.remove(subject, id));
     await ask(() => store.add(record));
     setCookie(req, res, subject, seal(record.id, subject, value), record.expiresAt);
