@@ -7,6 +7,7 @@ import {
   dropSession,
   isAnswered,
   isDetached,
+  isObject,
   localPath,
   property,
   type RequestLike,
@@ -113,7 +114,7 @@ function whileSerializing(req: RequestLike, ms: number, done: Callback): Seriali
 function writeOnRegenerate(login: Login): void {
   const { req } = login;
   const before = req.session;
-  if (typeof before !== 'object' || before === null) return;
+  if (!isObject(before)) return;
   const kept: Kept = {
     marks: ownEntry(ownEntry(before, 'smsOtp'), 'marks'),
     returnTo: localPath(ownEntry(before, 'returnTo')),
@@ -138,14 +139,14 @@ interface Kept {
 function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
   const { req, name, proven } = login;
   const { session } = req;
-  if (typeof session !== 'object' || session === null) return;
+  if (!isObject(session)) return;
   // Before Passport has written its user, it is the host who saves: its serializer, or a limit of its own.
   const isTooLate = () => isAnswered(req) || isDetached(req);
   wrapOnce(session, 'save', { isDue: () => signedInAs(req) !== undefined, isTooLate }, (callback) => {
     login.serializer.end();
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
-    for (const [other, mark] of Object.entries(typeof marks === 'object' && marks !== null ? marks : {})) {
+    for (const [other, mark] of Object.entries(isObject(marks) ? marks : {})) {
       if (belongsTo(mark, signedInAs(req))) setNote(session, 'marks', other, mark);
     }
     writeMark(req, session, name, proven);
@@ -252,7 +253,7 @@ export function belongsTo(mark: unknown, user: string | undefined): boolean {
 export async function signOut(req: RequestLike, timeoutMs: number): Promise<void> {
   const { session } = req;
   // Challenges may be kept elsewhere, and nobody is signed in where there is no session.
-  if (typeof session !== 'object' || session === null) return;
+  if (!isObject(session)) return;
   dropNotes(session, 'marks');
   const logOut = property(req, 'logOut');
   if (typeof logOut !== 'function') return;

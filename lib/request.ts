@@ -29,12 +29,15 @@ export function property(object: unknown, name: string): unknown {
     : undefined;
 }
 
+/** Whether it can hold properties of its own, and is no function. */
+export function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
 /** A field of the form that was posted: an own property of the body, nothing inherited. */
 export function bodyField(req: RequestLike, name: string): unknown {
   const body = req.body;
-  return typeof body === 'object' && body !== null && Object.hasOwn(body, name)
-    ? Reflect.get(body, name)
-    : undefined;
+  return isObject(body) && Object.hasOwn(body, name) ? Reflect.get(body, name) : undefined;
 }
 
 /** Whether the request is a POST, also before a method-override middleware got to it. */

@@ -6,6 +6,7 @@ import type { Channel } from './otp-client.js';
 import {
   dropSession,
   header,
+  isObject,
   isSessionUser,
   localPath,
   property,
@@ -88,13 +89,13 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
     const path = localPath(property(req, 'originalUrl') ?? property(req, 'url'));
     const redirect = (): void => {
       if (isSent(res)) return;
-      if (path !== undefined && typeof req.session === 'object' && req.session !== null) {
+      if (path !== undefined && isObject(req.session)) {
         Reflect.set(req.session, 'returnTo', path);
       }
       res.redirect(303, redirectTo);
     };
     const { session } = req;
-    if (!canEnd(req) || typeof session !== 'object' || session === null) {
+    if (!canEnd(req) || !isObject(session)) {
       try {
         redirect();
       } catch (thrown) {

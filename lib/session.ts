@@ -2,7 +2,15 @@
 
 import { endedSessions } from './ended.js';
 import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
-import { dropSession, isNewSession, property, type RequestLike, signedInAs, storedUser } from './request.js';
+import {
+  dropSession,
+  isNewSession,
+  isObject,
+  property,
+  type RequestLike,
+  signedInAs,
+  storedUser,
+} from './request.js';
 
 /** What the session says about proven PINs and open challenges, under the key `smsOtp`. */
 export interface SessionNotes {
@@ -40,9 +48,7 @@ function isSavable(session: unknown): session is SavableSession {
 
 /** An own object under an own key; nothing that comes from a prototype. */
 export function ownEntry(holder: unknown, key: string): unknown {
-  return typeof holder === 'object' && holder !== null && Object.hasOwn(holder, key)
-    ? Reflect.get(holder, key)
-    : undefined;
+  return isObject(holder) && Object.hasOwn(holder, key) ? Reflect.get(holder, key) : undefined;
 }
 
 /** Writes an own entry, whatever the key is called, and leaves no empty holder behind when a value is taken away. */

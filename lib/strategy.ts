@@ -28,6 +28,7 @@ import {
   isAnswered,
   isDetached,
   isNewSession,
+  isObject,
   isPost,
   isSameSite,
   property,
@@ -126,7 +127,7 @@ function endWithError(req: RequestLike, { error }: Actions, thrown: Error): void
     process.emitWarning(asError(again, 'The error action failed with something that is no Error'));
     const res = property(req, 'res');
     const end = property(res, 'end');
-    if (typeof res !== 'object' || res === null || typeof end !== 'function') return;
+    if (!isObject(res) || typeof end !== 'function') return;
     if (!isAnswered(req)) Reflect.set(res, 'statusCode', 500);
     Reflect.apply(end, res, []);
   }

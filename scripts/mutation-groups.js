@@ -4,7 +4,7 @@ const strategy = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/outc
 const attacks = ['test/attacks/{clients,late,logout,process,second-factor}.test.ts'];
 const secondFactor = [
   'test/second-factor.test.ts',
-  'test/second-factor/{between,guard,marks,nobody-gets-in}.test.ts',
+  'test/second-factor/{between,guard,login,marks,nobody-gets-in}.test.ts',
 ];
 
 /** @type {Record<string, { mutate: string[], tests: string[] }>} */

@@ -235,6 +235,26 @@ it('a serializer that answers after its time is not heard, and one in time is', 
   vi.useRealTimers();
 });
 
+it('a request whose framework cannot redirect, or has no session, ends in an error or goes on', () => {
+  const thrown = new Error('the answer has begun');
+  const next = vi.fn();
+  const request = { method: 'GET', ...page };
+  const broken = {
+    redirect() {
+      throw thrown;
+    },
+  };
+  requireSmsOtp(toPin)(request, broken, next);
+  expect(next.mock.calls).toEqual([[thrown]]);
+  // One whose session was taken off, though its store is there, is not asked about.
+  const get = vi.fn();
+  const gone = { ...page, session: null, sessionID: 'ID', sessionStore: { get } };
+  expect(guarded({ ...gone, headers: { ...page.headers, cookie: 'sid=ID' } }, toPin).outcome).toBe(
+    '303 /pin',
+  );
+  expect(get).not.toHaveBeenCalled();
+});
+
 it('a serializer that answers at once leaves no timer behind', () => {
   vi.useFakeTimers();
   for (const user of [{ id: USER }, undefined]) guarded({ session: session(), user });
