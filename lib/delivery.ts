@@ -3,7 +3,7 @@
 import type { Action, Turn } from './action.js';
 import type { Payer, SendGrant } from './budgets.js';
 import { type Challenge, maskedRecipient, newChallengeId } from './challenge.js';
-import { codeOf, fromOption } from './errors.js';
+import { alreadyAnswered, codeOf, fromOption } from './errors.js';
 import type { Channel, SentPin } from './otp-client.js';
 import {
   fromService,
@@ -16,7 +16,7 @@ import {
   serviceError,
 } from './parts.js';
 import { addressOf, isTest, sendContext, type Target } from './recipient.js';
-import { signedInAs } from './request.js';
+import { isAnswered, signedInAs } from './request.js';
 
 /** A visitor asked for a PIN as if for the first time: one of a moment ago will do. */
 export interface FirstAsk {
@@ -142,9 +142,9 @@ export function createDelivery(parts: Parts): Delivery {
     return onItsWay(turn, challenge, false);
   }
 
-  // Nothing is written, and the request ends with the session's cookie all the same.
+  // The request ends with the session's cookie, and with what the host has written to it.
   async function alreadyOnItsWay(turn: Turn, challenge: Challenge): Promise<Action> {
-    await challenges.requireLiving(turn.req);
+    await challenges.catchUp(turn.req);
     return onItsWay(turn, challenge, true);
   }
 
@@ -249,6 +249,8 @@ export function createDelivery(parts: Parts): Delivery {
       const values = placeholders && (await fromOption('placeholders', ms, () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
       await challenges.ensureWritable(turn.req);
+      // By a time limit of the host's: nobody would see where to type the PIN.
+      if (isAnswered(turn.req)) throw alreadyAnswered('the PIN was sent');
       return isDecoy ? 'decoy' : request;
     } catch (thrown) {
       await counters.giveBack(grant.ticket).catch(() => undefined);

@@ -5,11 +5,12 @@ import { property, type RequestLike } from './request.js';
 /** Longer than any request that is still under way. */
 const KEPT_MS = 120_000;
 
+/** A writer does not wait longer for a write to be undone. */
+const LONGEST_UNDO_MS = 3000;
+
 interface EndedSessions {
   has(id: unknown): boolean;
 }
-
-type Method = (...args: unknown[]) => unknown;
 
 /** Called with the store's answer, and with what passes it on. */
 type End = (error: unknown, answer: () => void) => void;
@@ -29,46 +30,76 @@ export function endedSessions(req: RequestLike): EndedSessions {
   const ended = {
     has: (id: unknown) => performance.now() - (ends.get(id) ?? Number.NEGATIVE_INFINITY) < KEPT_MS,
   };
-  const { destroy, set } = store;
+  const { destroy, set, clear, generate } = store;
   if (typeof destroy !== 'function') return ended;
-  wrap(store, 'destroy', destroy, (id) => {
+  let clears = 0;
+  wrap(store, 'destroy', destroy, (given) => {
     // In the order in which they came: those that are too old are the first.
     for (const old of ends.keys()) {
       if (ended.has(old)) break;
       ends.delete(old);
     }
-    const before = ends.get(id);
-    ends.delete(id);
-    ends.set(id, performance.now());
+    // Some stores take a list.
+    const before = [given].flat().map((id) => [id, ends.get(id)] as const);
+    for (const [id] of before) {
+      ends.delete(id);
+      ends.set(id, performance.now());
+    }
     return (error, answer) => {
       // It may be there still, and its user cannot know: it is left to whoever reads it.
-      if (error && before === undefined) ends.delete(id);
-      else if (error) ends.set(id, Number(before));
+      for (const [id, earlier] of error ? before : []) {
+        if (earlier === undefined) ends.delete(id);
+        else ends.set(id, earlier);
+      }
       answer();
     };
   });
-  if (typeof set === 'function') wrap(store, 'set', set, undoing);
+  wrap(store, 'set', set, (id) => {
+    const before = ends.get(id);
+    const clearsBefore = clears;
+    return (_error, answer) => {
+      const end = ends.get(id);
+      if (clears === clearsBefore && (end === undefined || end === before)) answer();
+      else undo(id, answer);
+    };
+  });
+  wrap(store, 'clear', clear, () => {
+    clears += 1;
+    return (_error, answer) => answer();
+  });
+  if (typeof generate === 'function') {
+    Reflect.set(store, 'generate', (made: RequestLike): void => {
+      Reflect.apply(generate, store, [made]);
+      // A `genid` of the host's may give a browser its id again.
+      ends.delete(property(made, 'sessionID'));
+    });
+  }
   watched.set(store, ended);
   return ended;
 
-  // A write that was under way at the end: whoever was signed in would be so again.
-  function undoing(id: unknown): End {
-    const before = ends.get(id);
-    return (_error, answer) => {
-      const end = ends.get(id);
-      if (end === undefined || end === before) return answer();
-      try {
-        Reflect.apply(destroy, store, [id, answer]);
-      } catch {
-        // Thrown in the answer of the store, it would end the process.
-        answer();
-      }
+  // Whoever was signed in would be so again. The writer gets its answer, be the store thrown at, broken or silent.
+  function undo(id: unknown, answer: () => void): void {
+    let timer: NodeJS.Timeout | undefined;
+    const once = (): void => {
+      if (timer === undefined) return;
+      clearTimeout(timer);
+      timer = undefined;
+      answer();
     };
+    timer = setTimeout(once, LONGEST_UNDO_MS);
+    try {
+      const returned: unknown = Reflect.apply(destroy, store, [id, once]);
+      if (returned instanceof Promise) returned.catch(once);
+    } catch {
+      // Thrown in the answer of the store, it would end the process.
+      once();
+    }
   }
 }
 
 /** Calls `begin` before a method of the store, with the session's id, and what that returns before the caller's callback. */
-function wrap(store: object, name: string, method: Method, begin: (id: unknown) => End): void {
+function wrap(store: object, name: string, method: unknown, begin: (id: unknown) => End): void {
+  if (typeof method !== 'function') return;
   Reflect.set(store, name, function (this: unknown, ...args: unknown[]): unknown {
     const end = begin(args[0]);
     const last = args.at(-1);
@@ -80,7 +111,12 @@ function wrap(store: object, name: string, method: Method, begin: (id: unknown) 
       };
     }
     try {
-      return Reflect.apply(method, this, args);
+      const returned: unknown = Reflect.apply(method, this, args);
+      // Without a callback a promise tells it.
+      if (returned instanceof Promise && typeof last !== 'function') {
+        returned.catch(() => end(true, () => undefined));
+      }
+      return returned;
     } catch (thrown) {
       // What it has answered may have thrown, too.
       if (!hasAnswer) end(true, () => undefined);

@@ -42,6 +42,11 @@ export class SessionEnded extends Error {
   }
 }
 
+/** For a request that the host has answered meanwhile, by a time limit of its own. */
+export function alreadyAnswered(before: string): SmsOtpError {
+  return new SmsOtpError('ERR_SMS_OTP_HOST', `The request had been answered before ${before}`);
+}
+
 /** The `code` of an error, where it is a string. */
 export function codeOf(error: unknown): string | undefined {
   try {
@@ -120,8 +125,19 @@ export function fromStore<T>(answer: T | PromiseLike<T>, ms: number, onLate?: ()
   };
   return withDeadline(answer, ms, late).catch((cause: unknown) => {
     const message = 'The store of challenges and counters is down';
-    throw isEnd(cause) ? cause : new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause });
+    if (isEnd(cause)) throw cause;
+    const error = new SmsOtpError('ERR_SMS_OTP_STORE', message, { cause });
+    storeErrors.add(error);
+    throw error;
   });
+}
+
+// Known by themselves, since their code may be the cause's.
+const storeErrors = new WeakSet<object>();
+
+/** Whether a store has failed or was silent. */
+export function isStoreError(thrown: unknown): boolean {
+  return storeErrors.has(Object(thrown));
 }
 
 function isEnd(thrown: unknown): boolean {

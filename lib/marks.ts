@@ -1,6 +1,6 @@
 /** Marks: the notes in a session that its user has proved a PIN, and how Passport is brought to write and drop them. */
 
-import { asError, fromStore, SmsOtpError } from './errors.js';
+import { alreadyAnswered, asError, fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import {
   detachSession,
@@ -48,9 +48,8 @@ export function markAtLogin(
     const [who, options] = args;
     const done = args.at(-1);
     if (who === user && property(options, 'session') !== false && typeof done === 'function') {
-      const serializer = whileSerializing(req, timeouts.verifyTimeoutMs, done as Callback);
-      args[args.length - 1] = serializer.done;
-      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs, serializer });
+      limitSerializer(req, timeouts.verifyTimeoutMs, done as Callback);
+      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs });
     }
     return Reflect.apply(logIn, this, args);
   };
@@ -68,45 +67,33 @@ interface Login {
   name: string;
   proven: Proven;
   timeoutMs: number;
-  serializer: Serializing;
 }
 
-/** What ends a login whose serializer never answers. */
-interface Serializing {
-  begin(): void;
-  end(): void;
-  /** For Passport, in place of the one that waits for the login. */
-  done: Callback;
-}
-
-function whileSerializing(req: RequestLike, ms: number, done: Callback): Serializing {
-  let timer: NodeJS.Timeout | undefined;
-  let isOver = false;
-  const end: Callback = (error) => {
-    clearTimeout(timer);
-    if (isOver) return;
-    isOver = true;
-    try {
-      done(error);
-    } catch (thrown) {
-      // Passport catches what the host throws here, and calls once more to tell it.
-      isOver = false;
-      throw thrown;
-    }
+// Passport waits for the host's serializer for ever. Once that is late, whatever it answers goes nowhere: it would be
+// written to a session that the host may have ended by then, and Passport would throw at what is not there.
+function limitSerializer(req: RequestLike, ms: number, done: Callback): void {
+  const manager = property(req, '_sessionManager');
+  const serialize = property(manager, '_serializeUser');
+  if (!isObject(manager) || typeof serialize !== 'function') return;
+  const limited = (...args: unknown[]): unknown => {
+    // For this login alone.
+    Reflect.set(req, '_sessionManager', manager);
+    const answer = args.at(-1);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      detachSession(req);
+      Reflect.set(req, userProperty(req), null);
+      done(new SmsOtpError('ERR_SMS_OTP_HOST', `Passport's serializer has not answered after ${ms} ms`));
+    }, ms);
+    const answered = (...given: unknown[]): void => {
+      clearTimeout(timer);
+      if (!isLate && typeof answer === 'function') Reflect.apply(answer, undefined, given);
+    };
+    return Reflect.apply(serialize, manager, [...args.slice(0, -1), answered]);
   };
-  const late = (): void => {
-    // Passport may still write to the session, but it goes nowhere.
-    detachSession(req);
-    Reflect.set(req, userProperty(req), null);
-    end(new SmsOtpError('ERR_SMS_OTP_HOST', `Passport's serializer has not answered after ${ms} ms`));
-  };
-  return {
-    begin() {
-      timer = setTimeout(late, ms);
-    },
-    end: () => clearTimeout(timer),
-    done: end,
-  };
+  const own = Object.create(manager, { _serializeUser: { value: limited } });
+  Reflect.set(req, '_sessionManager', own);
 }
 
 // Passport regenerates the session, lets the serializer run, merges the old session over the new one
@@ -121,10 +108,7 @@ function writeOnRegenerate(login: Login): void {
   };
   wrapOnce(before, 'regenerate', {}, (callback) =>
     inTime(login, (error) => {
-      if (!error) {
-        login.serializer.begin();
-        writeOnSave(login, kept);
-      }
+      if (!error) writeOnSave(login, kept);
       callback(error);
     }),
   );
@@ -141,9 +125,8 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
   const { session } = req;
   if (!isObject(session)) return;
   // Before Passport has written its user, it is the host who saves: its serializer, or a limit of its own.
-  const isTooLate = () => isAnswered(req) || isDetached(req);
-  wrapOnce(session, 'save', { isDue: () => signedInAs(req) !== undefined, isTooLate }, (callback) => {
-    login.serializer.end();
+  const occasion = { isDue: () => signedInAs(req) !== undefined, isTooLate: () => isAnswered(req) };
+  wrapOnce(session, 'save', occasion, (callback) => {
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
     for (const [other, mark] of Object.entries(isObject(marks) ? marks : {})) {
@@ -158,8 +141,6 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
 }
 
 type Callback = (error?: unknown) => void;
-
-const TOO_LATE = 'The request had been answered before the login was done';
 
 /** Which call of a method is meant, and whether it is answered without being made. */
 interface Occasion {
@@ -215,7 +196,7 @@ function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
     isOver = true;
     clearTimeout(timer);
     // Passport would redirect a request that the host has answered meanwhile, and what that throws would end the process.
-    const failure = error || (isAnswered(req) ? new SmsOtpError('ERR_SMS_OTP_HOST', TOO_LATE) : undefined);
+    const failure = error || (isAnswered(req) ? alreadyAnswered('the login was done') : undefined);
     // Nor may a login get out that was answered with an error, by the save at the end of the request.
     if (failure) detachSession(req);
     callback(failure);
@@ -249,8 +230,9 @@ export function belongsTo(mark: unknown, user: string | undefined): boolean {
  * marks of whoever was signed in go too.
  *
  * @param timeoutMs a session store that has not answered by then is down
+ * @param newId the id that the session gets back once nobody is signed in to it any more, where it was taken off the request
  */
-export async function signOut(req: RequestLike, timeoutMs: number): Promise<void> {
+export async function signOut(req: RequestLike, timeoutMs: number, newId?: string): Promise<void> {
   const { session } = req;
   // Challenges may be kept elsewhere, and nobody is signed in where there is no session.
   if (!isObject(session)) return;
@@ -263,7 +245,10 @@ export async function signOut(req: RequestLike, timeoutMs: number): Promise<void
     if (req.session) callback(error);
   };
   wrapOnce(session, 'save', {}, unlessGone);
-  wrapOnce(session, 'regenerate', {}, unlessGone);
+  wrapOnce(session, 'regenerate', {}, (callback) => {
+    if (newId !== undefined && isDetached(req)) Reflect.set(req, 'sessionID', newId);
+    return unlessGone(callback);
+  });
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
   await fromStore(done, timeoutMs);
 }

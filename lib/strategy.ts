@@ -6,7 +6,7 @@ import type { Challenge } from './challenge.js';
 import { createCheck } from './check.js';
 import { createDelivery } from './delivery.js';
 import { endedSessions } from './ended.js';
-import { asError, SessionEnded } from './errors.js';
+import { alreadyAnswered, asError, isStoreError, SessionEnded } from './errors.js';
 import { signOut } from './marks.js';
 import {
   type LoginOptions,
@@ -26,7 +26,6 @@ import {
   dropSession,
   hasOldPassport,
   isAnswered,
-  isDetached,
   isNewSession,
   isObject,
   isPost,
@@ -155,7 +154,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     try {
       return await decide(turn);
     } finally {
-      if (!isDetached(req) && signedInAs(req) !== undefined && isNewSession(req)) await signOutForSure(req);
+      const id = takeNewId(req);
+      if (id !== undefined) await signOutForSure(req, id);
     }
   }
 
@@ -163,12 +163,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     try {
       const action = await decidePhase(turn);
       // Passport may write a message into the session of a failure, and at the end of the request that is saved, or its
-      // cookie is sent anew: not over the session of a login that was faster.
-      if (action.type === 'fail' && action.status !== 202) {
-        const { options, req } = turn;
-        const isWritten = property(options, 'failureMessage') || property(options, 'failureFlash');
-        await (isWritten ? challenges.catchUp(req) : challenges.requireLiving(req));
-      }
+      // cookie is sent anew: not over what others have written, nor over the session of a login that was faster.
+      if (action.type === 'fail' && action.status !== 202) await challenges.catchUp(turn.req);
       return action;
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;
@@ -188,16 +184,19 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // What answers an error may write a message, too.
   async function isEnd(req: RequestLike, thrown: unknown): Promise<boolean> {
     if (thrown instanceof SessionEnded) return true;
-    if (property(thrown, 'code') === 'ERR_SMS_OTP_STORE') {
-      // The store of sessions may be as silent, and the visitor would wait twice. Unasked, nothing is written to it.
-      const hasEnded = endedSessions(req).has(property(req, 'sessionID'));
-      detachSession(req);
-      return hasEnded;
+    const id = property(req, 'sessionID');
+    try {
+      // The store of sessions may be as silent as the one that was, and the visitor would wait twice.
+      if (!isStoreError(thrown)) {
+        await challenges.catchUp(req);
+        return false;
+      }
+    } catch (end) {
+      if (end instanceof SessionEnded) return true;
     }
-    return challenges.catchUp(req).then(
-      () => false,
-      (end: unknown) => end instanceof SessionEnded,
-    );
+    // Nobody could be asked, so nothing is written to it.
+    detachSession(req);
+    return endedSessions(req).has(id);
   }
 
   async function decidePhase(turn: Turn): Promise<Action> {
@@ -285,21 +284,29 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // password alone has signed somebody in.
   async function takeRecipient(req: RequestLike): Promise<Target | NoTarget> {
     if (settings.signedIn || recipients.isTypedByStranger) return recipients.resolve(req);
-    // While the host looks, it may answer the request (a time limit of its own): not with the cookie of that session.
-    const id = isNewSession(req) && signedInAs(req) !== undefined ? property(req, 'sessionID') : undefined;
-    if (id !== undefined) detachSession(req);
+    const id = takeNewId(req);
     const resolved = recipients.resolve(req);
     await resolved.catch(() => undefined);
-    if (id !== undefined && isDetached(req)) Reflect.set(req, 'sessionID', id);
+    // The host has answered (a time limit of its own), and the cookie of another session would not get out.
+    if (id === undefined && isAnswered(req)) throw alreadyAnswered('the PIN was sent');
     // It goes over into the new one, unless it has ended meanwhile.
     await challenges.catchUp(req);
-    await signOutForSure(req);
+    await signOutForSure(req, id);
     return resolved;
   }
 
-  async function signOutForSure(req: RequestLike): Promise<void> {
+  // The id of a session that was made in this request, and in which somebody is signed in. It is off the request until
+  // the sign-out is done: whenever the host answers, it is not with that session's cookie.
+  function takeNewId(req: RequestLike): string | undefined {
+    const id = property(req, 'sessionID');
+    if (typeof id !== 'string' || signedInAs(req) === undefined || !isNewSession(req)) return undefined;
+    detachSession(req);
+    return id;
+  }
+
+  async function signOutForSure(req: RequestLike, newId: string | undefined): Promise<void> {
     try {
-      await signOut(req, settings.storeTimeoutMs);
+      await signOut(req, settings.storeTimeoutMs, newId);
     } catch (thrown) {
       // The store may still hold the session that the password has signed in: its cookie must not get out.
       dropSession(req);

@@ -96,6 +96,10 @@ describe('a write', () => {
         });
         return 'answer';
       },
+      clear(callback: () => void) {
+        kept.clear();
+        callback();
+      },
       destroy(id: string, callback?: (error?: unknown) => void) {
         destroys += 1;
         if (destroys > 1) onSecondDestroy?.();
@@ -130,6 +134,42 @@ describe('a write', () => {
     expect(done).toHaveBeenCalledOnce();
   });
 
+  it('that was under way when all sessions ended is undone', () => {
+    const { kept, store, answer } = slowStore();
+    const done = vi.fn();
+    store.set('id', {}, done);
+    store.clear(() => {});
+    answer();
+    expect([done.mock.calls.length, [...kept]]).toEqual([1, []]);
+    store.set('id', {}, done);
+    answer();
+    expect([done.mock.calls.length, [...kept]]).toEqual([2, ['id']]);
+  });
+
+  it.each<[string, () => unknown]>([
+    ['says nothing', () => undefined],
+    ['breaks its promise', () => Promise.reject(new Error('down'))],
+  ])('is answered after three seconds at the latest where what would undo it %s', async (_what, undo) => {
+    vi.useFakeTimers();
+    const answers: (() => void)[] = [];
+    let destroys = 0;
+    const store = {
+      set: (_id: string, done: () => void) => answers.push(done),
+      destroy: (_id: string, _done?: () => void) => {
+        destroys += 1;
+        return destroys > 1 ? undo() : undefined;
+      },
+    };
+    endedSessions(requestOf(store));
+    const done = vi.fn();
+    store.set('id', done);
+    store.destroy('id');
+    answers[0]?.();
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(done).toHaveBeenCalledOnce();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('of a session with the id of one that had ended before stays', () => {
     const { kept, store, answer } = slowStore();
     // As with a `genid` that makes the same id for the same visitor.
@@ -160,6 +200,34 @@ describe('a write', () => {
     failing.set('id', done);
     expect(done).toHaveBeenCalledExactlyOnceWith(new Error('down'));
   });
+});
+
+it('is each of a list, and of a list that could not be destroyed none', async () => {
+  let answer: unknown;
+  const store = { destroy: (_ids: unknown) => answer };
+  const ended = endedSessions(requestOf(store));
+  store.destroy(['a', 'b']);
+  expect(['a', 'b', 'c'].map((id) => ended.has(id))).toEqual([true, true, false]);
+  answer = Promise.reject(new Error('the store is down'));
+  store.destroy(['b', 'c']);
+  await vi.waitFor(() => expect(ended.has('c')).toBe(false));
+  expect(['a', 'b'].map((id) => ended.has(id))).toEqual([true, true]);
+});
+
+it('is none of which a browser gets the id again', () => {
+  const store = {
+    destroy() {},
+    generate(req: object) {
+      Object.assign(req, { sessionID: 'of the device', session: {} });
+    },
+  };
+  const ended = endedSessions(requestOf(store));
+  Reflect.apply(store.destroy, store, ['of the device']);
+  expect(ended.has('of the device')).toBe(true);
+  const req = {};
+  store.generate(req);
+  expect(req).toEqual({ sessionID: 'of the device', session: {} });
+  expect(ended.has('of the device')).toBe(false);
 });
 
 it('is forgotten after two minutes, also where nothing else ends', () => {

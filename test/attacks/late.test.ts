@@ -349,6 +349,37 @@ describe('whoever signed out meanwhile stays out', () => {
     await expectNobody(it);
   });
 
+  it.each([
+    ['the connection is lost', 'ECONNRESET'],
+    ['a stream breaks', 'ERR_STREAM_PREMATURE_CLOSE'],
+  ])('when verify fails, and so does the next look at the session: %s', async (_what, code) => {
+    let isDown = false;
+    class Failing extends session.MemoryStore {
+      override get(...[id, callback]: Parameters<session.MemoryStore['get']>): void {
+        if (isDown) setImmediate(() => callback(Object.assign(new Error('down'), { code })));
+        else super.get(id, callback);
+      }
+    }
+    for (const fails of ['verify', 'the store']) {
+      const it: Site = await site({
+        session: { store: new Failing() },
+        onError: (error, req, res, next) => {
+          isDown = false;
+          return flash(error, req, res, next);
+        },
+        verify: async () => {
+          await it.post('/logout');
+          isDown = true;
+          if (fails === 'verify') throw new Error('the database is down');
+          return false;
+        },
+      });
+      await it.post('/issue');
+      expect((await it.post('/pin', { pin: PIN })).status).toBe(303);
+      await expectNobody(it);
+    }
+  });
+
   it.each<[string, object]>([
     ['authorized', { assignProperty: 'account' }],
     ['authenticated without a session', { session: false }],
@@ -566,6 +597,53 @@ it.each<[string, SiteOptions, () => Promise<false>]>([
     expect([kept.cart, kept.added, kept.gone]).toEqual(['2', '1', undefined]);
     // The PIN was right and is used up.
     expect((await browser.get('/challenge')).body).toBeNull();
+  },
+);
+
+it.each([
+  ['a PIN is on its way already', 202, { phoneNumber: PHONE, subject: 'u1' }],
+  ['there is no recipient', 403, null],
+])(
+  'what others have written stays, and a used PIN is used, when a late request ends because %s',
+  async (_what, status, found) => {
+    const atLoad = createGate();
+    const atLook = createGate();
+    let recipient: { phoneNumber: string; subject: string } | null = { phoneNumber: PHONE, subject: 'u1' };
+    const it = await site({
+      check: { assignProperty: 'account' },
+      before: [
+        (req, _res, next) =>
+          void (req.path === '/issue' ? atLoad.pass() : Promise.resolve()).then(() => next()),
+      ],
+      strategy: {
+        recipient: async ({ user }) => {
+          const now = user ? recipient : null;
+          await atLook.pass();
+          return now;
+        },
+      },
+    });
+    await it.post('/issue');
+    const loaded = atLoad.shut();
+    recipient = found;
+    const late = Promise.resolve(it.post('/issue'));
+    await loaded;
+    // So the session differs from what express-session has read, and is written at the end.
+    recipient = { phoneNumber: PHONE, subject: 'u1' };
+    await it.post('/pin', { pin: '000000' });
+    recipient = found;
+    const looks = atLook.shut();
+    atLoad.open();
+    await looks;
+    recipient = { phoneNumber: PHONE, subject: 'u1' };
+    await it.post('/note', { note: 'theirs' });
+    expect((await it.post('/pin', { pin: PIN })).status).toBe(200);
+    atLook.open();
+    expect((await late).status).toBe(status === 202 ? 202 : 403);
+    expect((await it.get('/secret')).status).toBe(200);
+    const { session: kept } = (await it.get('/me')).body;
+    expect(kept.note).toBe('theirs');
+    if (status === 403) expect(kept.smsOtp.challenges).toBeUndefined();
   },
 );
 

@@ -1,6 +1,6 @@
 /** What would take the process down: everything that the host's functions may do behind our back. */
 
-import express, { type Response } from 'express';
+import express, { type ErrorRequestHandler, type Response } from 'express';
 import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
@@ -330,6 +330,76 @@ it.each(['never', 'late'])(
     expect([users, host.errors.length, thrown]).toEqual([1, 1, []]);
   },
 );
+
+it.each(['callback', 'async'])(
+  'a serializer (%s) that answers once the host has ended the session does not end the process',
+  async (kind) => {
+    const thrown: unknown[] = [];
+    const note = (error: unknown) => thrown.push(error);
+    process.on('uncaughtException', note);
+    process.on('unhandledRejection', note);
+    for (const end of ['destroy', 'null', 'regenerate'] as const) {
+      const host = createHost(fakeClient(), {
+        strategy: { verifyTimeoutMs: 30 },
+        routes: (app, { passport }) => {
+          app.post('/pin', passport.authenticate('sms-otp', { phase: 'check' } as object));
+          app.use(((_error, req, res, _next) => {
+            const answer = () => setTimeout(() => res.status(500).end(), end === 'regenerate' ? 60 : 0);
+            if (end === 'null') Reflect.set(req, 'session', null);
+            if (end === 'null') answer();
+            else req.session[end](answer);
+          }) satisfies ErrorRequestHandler);
+        },
+      });
+      const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+      const slow = (user: object, done: (error: null, id: unknown) => void) =>
+        void setTimeout(() => done(null, Reflect.get(user, 'id')), 60);
+      serializers.unshift(
+        kind === 'callback'
+          ? slow
+          : async (user: object, done: (error: null, id: unknown) => void) => {
+              await new Promise((resolve) => setTimeout(resolve, 60));
+              done(null, Reflect.get(user, 'id'));
+            },
+      );
+      const visitor = host.browser(await serve(host));
+      await visitor.issue();
+      expect((await visitor.post('/pin', { pin: PIN })).status, end).toBe(500);
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      expect((await visitor.get('/me')).body.user, end).toBeNull();
+    }
+    process.off('uncaughtException', note);
+    process.off('unhandledRejection', note);
+    expect(thrown).toEqual([]);
+  },
+);
+
+it('a host that answers while its own functions run sends no PIN, and costs no budget', async () => {
+  const client = fakeClient();
+  let response: Response | undefined;
+  let isSlow = true;
+  const host = createHost(client, {
+    before: [
+      (_req, res, next) => {
+        response = res;
+        next();
+      },
+    ],
+    strategy: {
+      beforeSend: async () => {
+        if (isSlow) response?.status(503).end();
+        isSlow = false;
+        return true;
+      },
+    },
+  });
+  const visitor = host.browser(await serve(host));
+  expect((await visitor.issue()).status).toBe(503);
+  await expect.poll(() => host.errors.length).toBe(1);
+  expect(client.sends).toEqual([]);
+  expect((await visitor.issue()).status).toBe(202);
+  expect((await visitor.check()).status).toBe(200);
+});
 
 it('a guard whose request the host has answered meanwhile leaves it at that', async () => {
   const thrown: unknown[] = [];

@@ -152,6 +152,41 @@ describe('while the host looks for the recipient', () => {
     gate.open();
   });
 
+  it('a password alone signs nobody in where the host answers during the sign-out, be the store silent', async () => {
+    for (const path of ['/password', '/cross-site']) {
+      const { browser, answer, gate, host, waiting } = await slow();
+      void waiting.then(() => gate.open());
+      const { store } = host;
+      const set = store.set.bind(store);
+      let writes = 0;
+      store.set = (...args) => {
+        writes += 1;
+        // The first is that of the login by password.
+        if (writes === 1) set(...args);
+        else answer();
+      };
+      const site = path === '/password' ? 'same-origin' : 'cross-site';
+      const late = browser.post('/password', {}, { 'Sec-Fetch-Site': site, Origin: 'https://evil.example' });
+      const { headers } = await late.timeout(5_000);
+      expect([writes, headers['set-cookie']], path).toEqual([2, undefined]);
+    }
+  });
+
+  it('a host that answers meanwhile keeps its session, and no PIN is sent that nobody could type', async () => {
+    const { client, gate, browser, waiting, answer } = await slow();
+    await browser.post('/note');
+    const late = Promise.resolve(browser.issue());
+    await waiting;
+    answer();
+    expect((await late).status).toBe(503);
+    gate.open();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(client.sends).toEqual([]);
+    expect((await browser.get('/me')).body.session.note).toBe('hers');
+    // It costs no budget either.
+    expect((await browser.issue()).status).toBe(202);
+  });
+
   it('a sign-out leaves nothing of the session behind, and no PIN is sent', async () => {
     const { client, gate, host, browser, waiting } = await slow();
     await browser.post('/note');

@@ -25,17 +25,21 @@ function begin(after: object = {}, before: object = {}) {
     (callback: Callback): void => {
       steps[name] = callback;
     };
+  const manager = {
+    _serializeUser: (_user: object, _req: object, callback: Callback) => wait('serialize')(callback),
+  };
   const made: Record<string, unknown> = { save: wait('save'), ...after };
   const req = {
     headers: {},
     user: USER,
     session: { regenerate: wait('regenerate'), ...before } as unknown,
     sessionID: 'ID',
+    _sessionManager: manager,
     logIn(_user: object, _options: object, done: Callback) {
       const session = req.session as { regenerate(callback: Callback): void };
       session.regenerate((error) => {
         if (error) return done(error);
-        wait('serialize')(() => {
+        req._sessionManager._serializeUser(USER, req, () => {
           Object.assign(req.session as object, { passport: { user: 'u1' } });
           (req.session as { save(callback: Callback): void }).save(done);
         });
@@ -47,6 +51,7 @@ function begin(after: object = {}, before: object = {}) {
   return {
     req,
     made,
+    manager,
     done,
     logIn: () => req.logIn(USER, {}, done),
     /** Answers the step that is waited for. */
@@ -61,10 +66,12 @@ function begin(after: object = {}, before: object = {}) {
 
 describe('a login', () => {
   it('has its mark in the session that is saved, and leaves no timer', () => {
-    const { logIn, answer, done, made, req } = begin();
+    const { logIn, answer, done, made, manager, req } = begin();
     logIn();
     answer('regenerate');
     answer('serialize');
+    // Who serializes afterwards has all the time in the world again.
+    expect(req._sessionManager).toBe(manager);
     expect(made).toMatchObject({ smsOtp: { marks: { 'sms-otp': { ...PROVEN, user: 'u1' } } } });
     answer('save');
     expect(done.mock.calls).toEqual([[undefined]]);
