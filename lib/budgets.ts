@@ -228,11 +228,15 @@ export function createCounters(settings: CounterSettings): Counters {
   const asked = <T>(answer: Promise<T>): Promise<T> =>
     inMemory ? answer : fromStore(answer, storeTimeoutMs);
 
+  const limiterOf = (options: LimiterOptions): Limiter => {
+    const limiter = settings.limiter(options);
+    return inMemory ? limiter : inPromises(limiter);
+  };
   const prefix = (what: string) => `sms-otp:${settings.name}:${what}`;
   const gauge = (budget: BudgetName, limit: Limit, label: string = budget): Gauge => ({
     budget,
     limit,
-    limiter: settings.limiter({
+    limiter: limiterOf({
       keyPrefix: prefix(`${label}:${limit.duration}`),
       points: limit.points,
       duration: limit.duration,
@@ -274,13 +278,13 @@ export function createCounters(settings: CounterSettings): Counters {
   const checksPerClient = gauges('failedChecksPerClient');
   const country = budgets.countryCompletion && countryWatch(budgets.countryCompletion);
   const lifetime = settings.pinTtlSeconds + 60;
-  const attempts = settings.limiter({
+  const attempts = limiterOf({
     keyPrefix: prefix('attempts'),
     points: settings.attempts,
     duration: lifetime,
     purpose: 'attempts',
   });
-  const claims = settings.limiter({
+  const claims = limiterOf({
     keyPrefix: prefix('claim'),
     points: 1,
     duration: lifetime,
@@ -293,7 +297,7 @@ export function createCounters(settings: CounterSettings): Counters {
   }
 
   const spacing = (what: string, points: number, duration: number) =>
-    settings.limiter({ keyPrefix: prefix(what), points, duration, purpose: 'budget' });
+    limiterOf({ keyPrefix: prefix(what), points, duration, purpose: 'budget' });
   // By challenge first: a stranger's many checks of the same number must not take its owner's turn.
   const turns = settings.hasDecoys && {
     challenge: spacing('checkTurn', 1, SECONDS_BETWEEN_CHECKS),
@@ -718,6 +722,17 @@ function refusal(refused: readonly { gauge: Gauge; result: LimiterResult }[]): R
     budget: first.gauge.budget,
     retryAfterSeconds: Math.max(1, Math.ceil(first.result.msBeforeNext / 1000)),
     isCooldown: first.gauge.isCooldown && others.every(({ gauge }) => gauge.isCooldown),
+  };
+}
+
+// What the host's limiter throws at once rejects, too: beside others that are asked at the same time, nobody would wait
+// for their answers any more, and one that fails would end the process.
+function inPromises(limiter: Limiter): Limiter {
+  return {
+    consume: async (key, points) => limiter.consume(key, points),
+    reward: async (key, points) => limiter.reward(key, points),
+    get: async (key) => limiter.get(key),
+    delete: async (key) => limiter.delete(key),
   };
 }
 

@@ -5,7 +5,15 @@ import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
-import { createHost, fakeClient, type LooseOptions, OTHER_PHONE, PIN, serve } from '../support/host.js';
+import {
+  createHost,
+  fakeClient,
+  type LooseOptions,
+  OTHER_PHONE,
+  PHONE,
+  PIN,
+  serve,
+} from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
 
 expectNoUnhandledRejection();
@@ -99,6 +107,61 @@ it('a limiter that answers nonsense, or throws at once, grants nothing', async (
     expect(client.sends).toHaveLength(0);
   }
 });
+
+it.each(['throws at once', 'throws from its timer', 'is missing'])(
+  'a limiter of which one method fails while another %s does not end the process',
+  async (how) => {
+    const thrown: unknown[] = [];
+    const note = (error: unknown) => thrown.push(error);
+    process.on('uncaughtException', note);
+    process.on('unhandledRejection', note);
+    const counters = sharedCounters();
+    let isDown = false;
+    const limiter: LooseOptions['limiter'] = (options) => {
+      const real = counters.limiter(options);
+      return {
+        consume: (key, points) => {
+          if (!isDown || how !== 'throws from its timer') return real.consume(key, points);
+          // A promise of another kind, whose handlers nobody watches over.
+          const then = (_resolve: unknown, reject: (error: Error) => void) =>
+            void setTimeout(() => reject(new Error('closed')), 1);
+          return { then } as never;
+        },
+        reward: (key, points) => real.reward(key, points),
+        get: (key) => {
+          if (isDown && options.purpose === 'claim') return fail();
+          return isDown ? Promise.reject(new Error('closed')) : real.get(key);
+        },
+        delete: (key) => {
+          if (isDown) return fail();
+          return real.delete(key);
+        },
+        ...(how === 'is missing' && { delete: undefined as never }),
+      };
+    };
+    const fail = (): never => {
+      throw new Error('The client is closed');
+    };
+    const client = fakeClient();
+    const verify = client.onVerify;
+    const host = createHost(client, { strategy: { limiter, secret: SECRET } });
+    for (const downFrom of ['the check', 'the answer']) {
+      isDown = false;
+      const visitor = host.browser(await serve(host));
+      await visitor.issue(downFrom === 'the check' ? PHONE : OTHER_PHONE);
+      isDown = downFrom === 'the check';
+      client.onVerify = async (...asked) => {
+        isDown = true;
+        return verify(...asked);
+      };
+      expect([200, 500, 503], downFrom).toContain((await visitor.check()).status);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off('uncaughtException', note);
+    process.off('unhandledRejection', note);
+    expect(thrown).toEqual([]);
+  },
+);
 
 it('a dead challenge makes no counter grow, whoever types into it', async () => {
   const counters = sharedCounters();
