@@ -330,16 +330,18 @@ export function createCounters(settings: CounterSettings): Counters {
   }
 
   const apart = (payer: Payer, key: string) => (payer.known ? `known:${key}` : key);
-  const numberOf = (payer: Payer) =>
-    apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient])));
   // A request asks several times for the same keys, and each is a hash.
-  const keys = new WeakMap<Payer, { number: string; client: string }>();
-  function keysOf(payer: Payer): { number: string; client: string } {
+  const keys = new WeakMap<Payer, { number: string; client: string; subject: string }>();
+  function keysOf(payer: Payer): { number: string; client: string; subject: string } {
     const known = keys.get(payer);
     if (known) return known;
     const made = {
-      number: numberOf(payer),
+      number: apart(payer, hash(JSON.stringify([payer.subject ?? null, payer.recipient]))),
       client: payer.client ? apart(payer, hash(payer.client.key)) : '',
+      subject:
+        payer.subject !== undefined && subjectFailures
+          ? apart(payer, hash(JSON.stringify([payer.subject])))
+          : '',
     };
     keys.set(payer, made);
     return made;
@@ -351,7 +353,7 @@ export function createCounters(settings: CounterSettings): Counters {
   const failureAsks = (payer: Payer): [Gauge, string][] => [
     ...failures.map(pair(keysOf(payer).number)),
     ...(payer.subject !== undefined && subjectFailures
-      ? subjectFailures.map(pair(apart(payer, hash(JSON.stringify([payer.subject])))))
+      ? subjectFailures.map(pair(keysOf(payer).subject))
       : []),
   ];
 

@@ -118,8 +118,6 @@ export interface Challenges {
   forget(req: RequestLike, id: string): Promise<void>;
   /** Makes sure that a session can be written, before a message is paid for. */
   ensureWritable(req: RequestLike): Promise<void>;
-  /** Stops a request whose session was ended while it was under way. */
-  requireLiving(req: RequestLike): Promise<void>;
   /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
   refresh(req: RequestLike): Promise<void>;
   /** Before something is written to the session at the end of the request: reads it again, or makes sure that it lives. */
@@ -149,7 +147,7 @@ export function createChallenges(
     remove: (req) => inTime(req, store.remove(req, name)),
     async forget(req, id) {
       if (!isSession) {
-        if (signedInAs(req) !== undefined) await this.requireLiving(req);
+        if (signedInAs(req) !== undefined) await this.catchUp(req);
         return inTime(req, store.remove(req, name));
       }
       await this.refresh(req);
@@ -163,12 +161,11 @@ export function createChallenges(
     async ensureWritable(req) {
       if (isSession) await inTime(req, saveSession(req, sessionOf(req)));
     },
-    requireLiving: (req) => fromSession(req, requireLiving(req), timeoutMs),
     async refresh(req) {
       if (isSession) await inTime(req, reread(req, sessionOf(req)));
     },
     catchUp(req) {
-      return isSession ? this.refresh(req) : this.requireLiving(req);
+      return isSession ? this.refresh(req) : fromSession(req, requireLiving(req), timeoutMs);
     },
   };
 

@@ -1,12 +1,13 @@
 /** What would take the process down: everything that the host's functions may do behind our back. */
 
-import express, { type ErrorRequestHandler, type Response } from 'express';
+import express, { type ErrorRequestHandler } from 'express';
 import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
-import { expectNoUnhandledRejection } from '../support/calm.js';
+import { expectNoUnhandledRejection, noteUncaught } from '../support/calm.js';
 import {
   createHost,
+  earlyAnswer,
   fakeClient,
   type LooseOptions,
   OTHER_PHONE,
@@ -111,10 +112,7 @@ it('a limiter that answers nonsense, or throws at once, grants nothing', async (
 it.each(['throws at once', 'throws from its timer', 'is missing'])(
   'a limiter of which one method fails while another %s does not end the process',
   async (how) => {
-    const thrown: unknown[] = [];
-    const note = (error: unknown) => thrown.push(error);
-    process.on('uncaughtException', note);
-    process.on('unhandledRejection', note);
+    const thrown = noteUncaught();
     const counters = sharedCounters();
     let isDown = false;
     const limiter: LooseOptions['limiter'] = (options) => {
@@ -157,8 +155,6 @@ it.each(['throws at once', 'throws from its timer', 'is missing'])(
       expect([200, 500, 503], downFrom).toContain((await visitor.check()).status);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
-    process.off('uncaughtException', note);
-    process.off('unhandledRejection', note);
     expect(thrown).toEqual([]);
   },
 );
@@ -215,9 +211,7 @@ class LateStore extends session.MemoryStore {
 it.each(['right', 'gone', 'error'] as const)(
   'a session store whose answer comes after its time, and then is %s, ends in 503 and not the process',
   async (answer) => {
-    const thrown: unknown[] = [];
-    const note = (error: unknown) => thrown.push(error);
-    process.on('uncaughtException', note);
+    const thrown = noteUncaught();
     const store = new LateStore();
     const client = fakeClient();
     const host = createHost(client, { session: { store }, strategy: { storeTimeoutMs: 40 } });
@@ -231,7 +225,6 @@ it.each(['right', 'gone', 'error'] as const)(
       await new Promise((resolve) => setTimeout(resolve, 100));
       store.start(0, 'right');
     }
-    process.off('uncaughtException', note);
     expect(thrown).toEqual([]);
   },
 );
@@ -369,9 +362,7 @@ it.each([undefined, null, 0, '', false])(
 it.each(['never', 'late'])(
   'a serializer that answers a login %s ends it, and nobody is signed in',
   async (answers) => {
-    const thrown: unknown[] = [];
-    const note = (error: unknown) => thrown.push(error);
-    process.on('uncaughtException', note);
+    const thrown = noteUncaught();
     let users = 0;
     const store = new session.MemoryStore();
     const host = createHost(fakeClient(), { session: { store }, strategy: { verifyTimeoutMs: 50 } });
@@ -389,7 +380,6 @@ it.each(['never', 'late'])(
     expect((await visitor.get('/me')).body.user).toBeNull();
     const sessions = await new Promise<unknown>((resolve) => store.all((_error, all) => resolve(all)));
     expect(JSON.stringify(sessions)).not.toContain('u1');
-    process.off('uncaughtException', note);
     expect([users, host.errors.length, thrown]).toEqual([1, 1, []]);
   },
 );
@@ -397,10 +387,7 @@ it.each(['never', 'late'])(
 it.each(['callback', 'async'])(
   'a serializer (%s) that answers once the host has ended the session does not end the process',
   async (kind) => {
-    const thrown: unknown[] = [];
-    const note = (error: unknown) => thrown.push(error);
-    process.on('uncaughtException', note);
-    process.on('unhandledRejection', note);
+    const thrown = noteUncaught();
     for (const end of ['destroy', 'null', 'regenerate'] as const) {
       const host = createHost(fakeClient(), {
         strategy: { verifyTimeoutMs: 30 },
@@ -431,26 +418,19 @@ it.each(['callback', 'async'])(
       await new Promise((resolve) => setTimeout(resolve, 60));
       expect((await visitor.get('/me')).body.user, end).toBeNull();
     }
-    process.off('uncaughtException', note);
-    process.off('unhandledRejection', note);
     expect(thrown).toEqual([]);
   },
 );
 
 it('a host that answers while its own functions run sends no PIN, and costs no budget', async () => {
   const client = fakeClient();
-  let response: Response | undefined;
+  const { before, answer } = earlyAnswer();
   let isSlow = true;
   const host = createHost(client, {
-    before: [
-      (_req, res, next) => {
-        response = res;
-        next();
-      },
-    ],
+    before,
     strategy: {
       beforeSend: async () => {
-        if (isSlow) response?.status(503).end();
+        if (isSlow) answer();
         isSlow = false;
         return true;
       },
@@ -465,18 +445,11 @@ it('a host that answers while its own functions run sends no PIN, and costs no b
 });
 
 it('a guard whose request the host has answered meanwhile leaves it at that', async () => {
-  const thrown: unknown[] = [];
-  const note = (error: unknown) => thrown.push(error);
-  process.on('uncaughtException', note);
+  const thrown = noteUncaught();
   for (const guarded of ['/secret', '/first']) {
-    let response: Response | undefined;
+    const { before, answer } = earlyAnswer();
     const host = createHost(fakeClient(), {
-      before: [
-        (_req, res, next) => {
-          response = res;
-          next();
-        },
-      ],
+      before,
       routes(app) {
         const guard = requireSmsOtp({ redirectTo: '/confirm' }) as never;
         app.post('/password', (req, res, next) => {
@@ -494,14 +467,13 @@ it('a guard whose request the host has answered meanwhile leaves it at that', as
     const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
     serializers.unshift((user: object, done: (error: null, id: unknown) => void) => {
       calls += 1;
-      if (calls === (guarded === '/secret' ? 1 : 2)) response?.status(503).end();
+      if (calls === (guarded === '/secret' ? 1 : 2)) answer();
       setTimeout(() => done(null, Reflect.get(user, 'id')), 5);
     });
     expect((await visitor.get(guarded).set('Accept', 'text/html')).status, guarded).toBe(503);
     await new Promise((resolve) => setTimeout(resolve, 30));
     expect(host.errors, guarded).toEqual([]);
   }
-  process.off('uncaughtException', note);
   expect(thrown).toEqual([]);
 });
 
@@ -536,20 +508,13 @@ it('a host that throws once somebody is logged in gets its error, also where the
 
 it('a request that the host has answered meanwhile ends, and the process goes on', async () => {
   for (const slow of ['the service', 'the serializer', 'the store']) {
-    const thrown: unknown[] = [];
-    const note = (error: unknown) => thrown.push(error);
-    process.on('uncaughtException', note);
+    const thrown = noteUncaught();
     const client = fakeClient();
     const store = new session.MemoryStore();
-    let response: Response | undefined;
+    const { before, answer } = earlyAnswer();
     const host = createHost(client, {
       session: { store },
-      before: [
-        (_req, res, next) => {
-          response = res;
-          next();
-        },
-      ],
+      before,
       routes: (app, { passport }) => {
         app.post(
           '/pin',
@@ -561,17 +526,17 @@ it('a request that the host has answered meanwhile ends, and the process goes on
     await visitor.issue();
     const verify = client.onVerify;
     client.onVerify = async (...asked) => {
-      if (slow === 'the service') response?.status(503).end();
+      if (slow === 'the service') answer();
       else if (slow === 'the serializer') {
         const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
         serializers.unshift((_user: object, done: (error: unknown, id: unknown) => void) => {
-          response?.status(503).end();
+          answer();
           setTimeout(() => done(null, 'u1'), 10);
         });
       } else {
         const set = store.set.bind(store);
         store.set = (...args) => {
-          response?.status(503).end();
+          answer();
           set(...args);
         };
       }
@@ -582,7 +547,6 @@ it('a request that the host has answered meanwhile ends, and the process goes on
     // The answer that the host gave during the login had the cookie of the login.
     const { user } = (await visitor.get('/me')).body;
     expect(user === null, slow).toBe(slow !== 'the store');
-    process.off('uncaughtException', note);
     expect(thrown).toEqual([]);
     expect(host.errors.map(String)).toEqual([
       'SmsOtpError: The request had been answered before the login was done',
@@ -695,9 +659,7 @@ describe('a host that takes the session off a request that waits', () => {
   it.each([10, 30, 50, 70, 90, 110, 130, 150, 170, 200, 250])(
     'ends neither it nor the process (%i ms)',
     async (ms) => {
-      const thrown: unknown[] = [];
-      const note = (error: unknown) => thrown.push(error);
-      process.on('uncaughtException', note);
+      const thrown = noteUncaught();
       for (const path of ['/login', '/login/resend', '/login/pin']) {
         const between = { recipient: () => ({ phoneNumber: '+385911234567', subject: 'u1' }) };
         for (const strategy of path === '/login' ? [{}, between] : [{}]) {
@@ -714,7 +676,6 @@ describe('a host that takes the session off a request that waits', () => {
         }
       }
       await new Promise((resolve) => setTimeout(resolve, 300));
-      process.off('uncaughtException', note);
       expect(thrown).toEqual([]);
     },
   );

@@ -1,12 +1,13 @@
 /** Ways around a second factor that its host did not think of. */
 
-import express, { type RequestHandler, type Response } from 'express';
+import express, { type RequestHandler } from 'express';
 import { type RequestLike, requireSmsOtp } from 'passport-sms-otp';
 import { describe, expect, it } from 'vitest';
 import { createGate } from '../support/gate.js';
 import {
   type Browser,
   createHost,
+  earlyAnswer,
   fakeClient,
   type Host,
   OTHER_PHONE,
@@ -108,15 +109,10 @@ it.each(attempts)(
 describe('while the host looks for the recipient', () => {
   async function slow() {
     const gate = createGate();
-    let response: Response | undefined;
+    const { before, answer } = earlyAnswer();
     const client = fakeClient();
     const host: Host = createHost(client, {
-      before: [
-        (_req, res, next) => {
-          response = res;
-          next();
-        },
-      ],
+      before,
       strategy: {
         recipient: async () => {
           await gate.pass();
@@ -139,7 +135,7 @@ describe('while the host looks for the recipient', () => {
     host.users.set(VICTIM.id, VICTIM);
     const browser = host.browser(await serve(host));
     const waiting = gate.shut();
-    return { client, gate, host, browser, waiting, answer: () => response?.status(503).end() };
+    return { client, gate, host, browser, waiting, answer };
   }
 
   it('a password alone signs nobody in, also where the host answers meanwhile', async () => {

@@ -1,7 +1,7 @@
 /** A session store that stops answering in the middle of a request: the visitor is told so, and does not wait for it. */
 
 import { afterEach, expect, it } from 'vitest';
-import { expectNoUnhandledRejection } from '../support/calm.js';
+import { expectNoUnhandledRejection, noteUncaught } from '../support/calm.js';
 import { createHost, fakeClient, PIN } from '../support/host.js';
 import { FragileStore } from '../support/stores.js';
 
@@ -75,9 +75,7 @@ it.each([
       session: { store },
       strategy: { storeTimeoutMs: 60, recipient: () => ({ phoneNumber: '+385911234567', subject: 'u1' }) },
     });
-    const uncaught: unknown[] = [];
-    const note = (error: unknown) => uncaught.push(error);
-    process.on('uncaughtException', note);
+    const uncaught = noteUncaught();
     const browser = host.browser();
     store.break(step, 'is silent');
     store.break('touch', 'is silent');
@@ -86,7 +84,6 @@ it.each([
     store.heal();
     store.catchUp();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    process.off('uncaughtException', note);
     expect(uncaught).toEqual([]);
     expect(client.sends).toEqual([]);
     expect((await browser.issue()).status).toBe(202);

@@ -1,7 +1,7 @@
 /** A host site as users write it: real Express, express-session and Passport around the strategy. */
 
 import type { AddressInfo } from 'node:net';
-import express, { type Express, type RequestHandler } from 'express';
+import express, { type Express, type RequestHandler, type Response } from 'express';
 import session, { type SessionOptions } from 'express-session';
 import passport from 'passport';
 import {
@@ -119,6 +119,16 @@ export interface Browser {
   issue(phone?: string): request.Test;
   resend(form?: object): request.Test;
   check(pin?: string): request.Test;
+}
+
+/** A host with a time limit of its own: middleware that keeps the newest response, and what answers it early. */
+export function earlyAnswer(): { before: RequestHandler[]; answer: () => void } {
+  let response: Response | undefined;
+  const keep: RequestHandler = (_req, res, next) => {
+    response = res;
+    next();
+  };
+  return { before: [keep], answer: () => void response?.status(503).end() };
 }
 
 /**
