@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { endAll, freePort, isTaken, type Started, start, startNode } from '../support/process.js';
+import { freePort, isTaken } from '../support/ports.js';
+import { endAll, type Started, start, startNode } from '../support/process.js';
 import { attribute, Visitor } from '../support/visitor.js';
 
 const phone = '+385911234567';

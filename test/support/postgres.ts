@@ -2,9 +2,9 @@
 
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { freePort } from './ports.js';
 
 export interface PostgresServer {
@@ -37,14 +37,15 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
   const initdb = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync'];
   execFileSync(join(programs, 'initdb'), initdb, { ...user, stdio: 'pipe', cwd: folder });
   const port = await freePort();
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
   let child: ChildProcess | undefined;
 
   async function start(): Promise<void> {
     if (child !== undefined) return;
     const options = ['-D', data, '-h', '127.0.0.1', '-p', String(port), '-k', folder, '-F'];
     child = spawn(join(programs, 'postgres'), options, { ...user, stdio: 'ignore', cwd: folder });
-    const deadline = Date.now() + 15_000;
-    while (!(await answers(port))) {
+    const deadline = Date.now() + 30_000;
+    while (!(await answers(url))) {
       if (Date.now() > deadline) throw new Error('PostgreSQL does not answer');
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
@@ -62,7 +63,7 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
 
   await start();
   return {
-    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+    url,
     stop,
     start,
     async remove() {
@@ -72,16 +73,18 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
   };
 }
 
-/** Asks for TLS, to which a server that is up says S or N. */
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1' });
-    socket.once('error', () => resolve(false));
-    socket.once('close', () => resolve(false));
-    socket.once('data', (data) => {
-      resolve(/^[SN]/u.test(data.toString()));
-      socket.destroy();
-    });
-    socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
-  });
+/** Whether a query is answered: a server that starts takes connections before that, and refuses them with 57P03. */
+async function answers(connectionString: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString, connectionTimeoutMillis: 1_000 });
+  // Without a listener, a connection that is cut would end the process.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await client.query('SELECT 1');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
 }
