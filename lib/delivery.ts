@@ -71,6 +71,9 @@ export function createDelivery(parts: Parts): Delivery {
     channel: Channel,
     first?: FirstAsk,
   ): Promise<Action> {
+    // Not left to the cooldown alone: a host may have taken it out of the limits.
+    const theirs = first?.earlier && (await foundAfterAll(turn, target, channel, first));
+    if (theirs) return alreadyOnItsWay(turn, theirs);
     const payer = await parts.payerOf(turn.req, target, channel);
     const grant = await counters.takeSend(payer, { voice: channel === 'voice', fresh: true });
     if (!grant.granted) {

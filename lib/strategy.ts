@@ -26,6 +26,7 @@ import {
   dropSession,
   hasOldPassport,
   isAnswered,
+  isDetached,
   isNewSession,
   isObject,
   isPost,
@@ -289,6 +290,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     await resolved.catch(() => undefined);
     // The host has answered (a time limit of its own), and the cookie of another session would not get out.
     if (id === undefined && isAnswered(req)) throw alreadyAnswered('the PIN was sent');
+    // Nobody to sign out, and an id that nobody else knows: a visitor with no password gets no session in the store.
+    if (signedInAs(req) === undefined && isNewSession(req) && !isDetached(req)) return resolved;
     // It goes over into the new one, unless it has ended meanwhile.
     await challenges.catchUp(req);
     await signOutForSure(req, id);

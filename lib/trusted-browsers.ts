@@ -191,7 +191,7 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
       return 'expired';
     }
     const next = randomText();
-    if (record.current === shown && (await ask(() => store.rotate(id, shown, digest(next), now)))) {
+    if (record.current === shown && (await ask(() => store.rotate(id, shown, digest(next), now))) === true) {
       return { record, next };
     }
     // Not the value that counts, or another tab was faster with it: then it is the previous one by now.

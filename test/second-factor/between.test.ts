@@ -1,9 +1,18 @@
+import type { Express } from 'express';
 import { describe, expect, it } from 'vitest';
 import { fakeClient, PHONE, PIN } from '../support/host.js';
 import { ALICE, BOB, createSite } from '../support/two-factors.js';
 
 // Both ways in which hosts write the password's route: with `session: false`, and without.
 const ROUTES = ['/password', '/password/careless'];
+
+// A page that makes a session.
+const withBasket = (app: Express) => {
+  app.get('/basket', (req, res) => {
+    Reflect.set(req.session, 'basket', 'three apples');
+    res.end();
+  });
+};
 
 describe.each(ROUTES)('between the password and the PIN (%s)', (route) => {
   it('sends the PIN to the number of the user whose password it was, and asks the form for nothing', async () => {
@@ -27,6 +36,16 @@ describe.each(ROUTES)('between the password and the PIN (%s)', (route) => {
     expect(duringSend).toEqual([[]]);
     expect(await site.signedIn()).toEqual([]);
     expect((await browser.get('/me')).body).toEqual({ authenticated: false, user: null });
+  });
+
+  it('makes no session for whoever has no password', async () => {
+    const site = createSite(fakeClient());
+    const browser = site.browser();
+    expect((await browser.password({ ...ALICE, password: 'a guess' }, route)).status).toBe(401);
+    const refused = await browser.post('/second-factor/issue');
+    expect(refused.body.outcome.code).toBe('recipient_missing');
+    expect(refused.headers['set-cookie']).toBeUndefined();
+    expect((await site.sessions()).size).toBe(0);
   });
 
   it('signs nobody in after a wrong PIN, and the right user after the right one', async () => {
@@ -55,11 +74,7 @@ describe.each(ROUTES)('between the password and the PIN (%s)', (route) => {
 
   it('changes the session id at each step and leaves no older session behind', async () => {
     const site = createSite(fakeClient(), {
-      routes: (app) =>
-        app.get('/basket', (req, res) => {
-          Reflect.set(req.session, 'basket', 'three apples');
-          res.end();
-        }),
+      routes: withBasket,
     });
     const browser = site.browser();
     await browser.get('/basket');
@@ -120,11 +135,7 @@ describe.each(ROUTES)('between the password and the PIN (%s)', (route) => {
 describe('the session between the password and the PIN', () => {
   it('keeps what the host had in the session until the PIN, and drops the challenge with the login', async () => {
     const site = createSite(fakeClient(), {
-      routes: (app) =>
-        app.get('/basket', (req, res) => {
-          Reflect.set(req.session, 'basket', 'three apples');
-          res.end();
-        }),
+      routes: withBasket,
     });
     const browser = site.browser();
     await browser.get('/basket');
@@ -228,6 +239,7 @@ describe.each(ROUTES)('a session store that fails between the password and the P
     const client = fakeClient();
     let isDown = false;
     const site = createSite(client, {
+      routes: withBasket,
       strategies: {
         'second-factor': {
           recipient: () => {
@@ -246,6 +258,8 @@ describe.each(ROUTES)('a session store that fails between the password and the P
       };
     }
     const browser = site.browser();
+    // The browser comes with a session of before: a new one, with nobody in it, is not signed out.
+    await browser.get('/basket');
     const failed = await browser.password(ALICE, route);
     expect([500, 503]).toContain(failed.status);
     isDown = false;

@@ -124,8 +124,15 @@ describe('an issue', () => {
     expect([one.client.sends.length, two.client.sends.length]).toEqual([1, 0]);
   });
 
-  it('of five clicks at once sends one SMS and shows the PIN page five times', async () => {
+  it.each([
+    ['of five clicks at once sends one SMS and shows the PIN page five times', {}],
+    [
+      'of five clicks at once sends one SMS where no limit is a cooldown, either',
+      { sendsPerNumber: [{ points: 10, duration: 3600 }] },
+    ],
+  ])('%s', async (_what, budgets) => {
     const { client, host } = visit({
+      strategy: { budgets },
       routes: (app) => {
         app.get('/start', (req, res) => {
           Reflect.set(req.session, 'visited', true);
