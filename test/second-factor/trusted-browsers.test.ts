@@ -436,6 +436,17 @@ describe('a copy of the cookie', () => {
     expect(tabs.map((tab) => trustCookies(tab).length).sort()).toEqual([0, 1]);
   });
 
+  it('is not exchanged by a store that answers with something else than true', async () => {
+    const records = memoryTrustedBrowsers();
+    // What a driver says of a statement that has found no row to change.
+    const rotate = () => ({ changes: 0 }) as never;
+    const site = createTrustingSite({ store: { ...records, rotate } });
+    const browser = site.browser();
+    await enrol(browser);
+    later(31);
+    expect(await login(site.browser(), ALICE, copyOf(browser))).toBe('pin_sent');
+  });
+
   it('from before the last use ends the trust after 30 seconds, for the thief and for the owner', async () => {
     const site = createTrustingSite();
     const browser = site.browser();
