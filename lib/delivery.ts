@@ -50,8 +50,11 @@ export function createDelivery(parts: Parts): Delivery {
   async function usable({ req }: Turn): Promise<Challenge | undefined> {
     const challenge = await challenges.get(req);
     if (challenge === undefined || challenge.signedInAs !== signedInAs(req)) return undefined;
-    const used = Math.max(challenge.attemptsUsed, await counters.attemptsUsed(challenge.id));
-    return used < challenge.attempts ? challenge : undefined;
+    return (await hasAttempts(challenge)) ? challenge : undefined;
+  }
+
+  async function hasAttempts({ id, attempts, attemptsUsed }: Challenge): Promise<boolean> {
+    return Math.max(attemptsUsed, await counters.attemptsUsed(id)) < attempts;
   }
 
   async function openFor(turn: Turn, target: Target, channel: Channel): Promise<Challenge | undefined> {
@@ -135,7 +138,7 @@ export function createDelivery(parts: Parts): Delivery {
     const theirs = await earlier;
     await challenges.refresh(turn.req);
     const found = await openFor(turn, target, channel);
-    if (found || theirs?.channel !== channel) return found;
+    if (found || theirs?.channel !== channel || !(await hasAttempts(theirs))) return found;
     await challenges.set(turn.req, theirs);
     return theirs;
   }

@@ -132,6 +132,12 @@ export function isNewSession(req: RequestLike): boolean {
   return ![...cookies, ...parsed].some((cookie) => typeof cookie === 'string' && cookie.includes(id));
 }
 
+/** What may be the ids of sessions in the first cookies that came, as express-session spells them; unchecked. */
+export function cookieSessionIds(req: RequestLike): string[] {
+  const cookies = header(req, 'cookie')?.split(';', 50) ?? [];
+  return cookies.flatMap((cookie) => /=s:([^.=]{1,200})\./u.exec(decoded(cookie))?.[1] ?? []);
+}
+
 // As those who read cookies do it: a value may be spelled in many ways.
 function decoded(cookie: string): string {
   try {

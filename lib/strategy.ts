@@ -22,6 +22,7 @@ import { createParts } from './parts.js';
 import { isTarget, type NoTarget, type Target } from './recipient.js';
 import {
   bodyField,
+  cookieSessionIds,
   detachSession,
   dropSession,
   hasOldPassport,
@@ -40,6 +41,9 @@ import type { Verify } from './verify.js';
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
 // (a password) was proved then and not now.
 const LONGEST_CHAIN_MS = 3_600_000;
+
+// Between two clicks, and until the password of the second is checked.
+const CLICK_MS = 10_000;
 
 interface Actions {
   success(user: unknown, info: object): void;
@@ -143,10 +147,13 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   const delivery = createDelivery(parts);
   const check = createCheck(parts, verify);
   const knownRoutes = new WeakSet<object>();
+  const isBetweenFactors = !settings.signedIn && !recipients.isTypedByStranger;
   // Issues of this process that are under way, by session and recipient: a double click waits for the first.
   const underWay = new Map<string, Promise<Challenge | undefined>>();
+  // Ids of sessions that an issue has just signed out and given another id.
+  const signedOut = new Set<unknown>();
 
-  return settings.signedIn || recipients.isTypedByStranger ? decide : decideBetweenFactors;
+  return isBetweenFactors ? decideBetweenFactors : decide;
 
   // Where the host forgot `session: false`, the password has just signed somebody in. However the request for the
   // second factor ends: that session must not get out. (A PIN that is right signs in afterwards, by Passport.)
@@ -170,10 +177,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;
       // Whoever signed out stays out, and who is signed in by now stays in. The request goes on with a session of nobody's.
-      const store = property(turn.req, 'sessionStore');
-      const generate = property(store, 'generate');
-      dropSession(turn.req);
-      if (typeof generate === 'function') Reflect.apply(generate, store, [turn.req]);
+      makeAnew(turn.req);
       // Passport may want to leave a message. But its cookie must not take the place of one that the browser has got
       // meanwhile, from the request that ended this session.
       detachSession(turn.req);
@@ -209,7 +213,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
     checkRoute(turn);
     const phase = phaseOf(turn);
-    await challenges.begin(req);
+    const sessionIds = idsOf(req);
+    const begun = challenges.begin(req);
+    await (isBetweenFactors && phase === 'issue' ? orAnew(req, begun) : begun);
     if (phase === 'check') return check(turn);
     if (served.has(req)) {
       throw misconfigured(
@@ -223,7 +229,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
         );
       }
     }
-    const action = await (phase === 'issue' ? issue(turn) : resend(turn));
+    const action = await (phase === 'issue' ? issue(turn, sessionIds) : resend(turn));
     if ('challenge' in action) served.add(req);
     return action;
   }
@@ -256,9 +262,15 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     throw misconfigured(`the phase is ${JSON.stringify(phase)}; it must be 'issue', 'resend' or 'check'`);
   }
 
-  async function issue(turn: Turn): Promise<Action> {
-    // Before the sign-out gives the session another id: two clicks come with the same one.
-    const sessionId = property(turn.req, 'sessionID');
+  // Those that the request came with, before the sign-out gives the session another one: two clicks have the same.
+  function idsOf(req: RequestLike): string[] {
+    const id = property(req, 'sessionID');
+    if (typeof id !== 'string') return [];
+    // The first click, or the password that signed in, has replaced the one that the browser knows.
+    return isBetweenFactors && isNewSession(req) ? [id, ...cookieSessionIds(req)] : [id];
+  }
+
+  async function issue(turn: Turn, sessionIds: readonly string[]): Promise<Action> {
     const target = await takeRecipient(turn.req);
     if (!isTarget(target)) {
       if (target.code === 'phone_not_allowed') {
@@ -273,9 +285,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (channel === undefined) return outcome(turn, 'channel_not_allowed', { channels });
     const open = await delivery.openFor(turn, target, channel);
     if (open === undefined) {
-      return oneByOne([sessionId, target.subject, target.phoneNumber, target.email], (earlier) =>
-        delivery.send(turn, target, channel, { earlier }),
-      );
+      const { subject, phoneNumber, email } = target;
+      const keys = sessionIds.map((id) => JSON.stringify([id, subject, phoneNumber, email]));
+      return oneByOne(keys, (earlier) => delivery.send(turn, target, channel, { earlier }));
     }
     if (Date.now() < open.cooldownUntil) return delivery.alreadyOnItsWay(turn, open);
     return delivery.again(turn, open, channel, true);
@@ -284,7 +296,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // Between two factors nobody is signed in, whatever the resolver says: where the host forgot `session: false`, the
   // password alone has signed somebody in.
   async function takeRecipient(req: RequestLike): Promise<Target | NoTarget> {
-    if (settings.signedIn || recipients.isTypedByStranger) return recipients.resolve(req);
+    if (!isBetweenFactors) return recipients.resolve(req);
     const id = takeNewId(req);
     const resolved = recipients.resolve(req);
     await resolved.catch(() => undefined);
@@ -293,9 +305,31 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     // Nobody to sign out, and an id that nobody else knows: a visitor with no password gets no session in the store.
     if (signedInAs(req) === undefined && isNewSession(req) && !isDetached(req)) return resolved;
     // It goes over into the new one, unless it has ended meanwhile.
-    await challenges.catchUp(req);
+    await orAnew(req, challenges.catchUp(req));
+    const before = property(req, 'sessionID');
+    if (before !== undefined) {
+      signedOut.add(before);
+      setTimeout(() => signedOut.delete(before), CLICK_MS).unref();
+    }
     await signOutForSure(req, id);
     return resolved;
+  }
+
+  // The first of two clicks has ended the session of the second, which needs nothing of it and gets one of its own.
+  async function orAnew(req: RequestLike, living: Promise<void>): Promise<void> {
+    try {
+      await living;
+    } catch (thrown) {
+      if (!(thrown instanceof SessionEnded && signedOut.has(property(req, 'sessionID')))) throw thrown;
+      makeAnew(req);
+    }
+  }
+
+  function makeAnew(req: RequestLike): void {
+    const store = property(req, 'sessionStore');
+    const generate = property(store, 'generate');
+    dropSession(req);
+    if (typeof generate === 'function') Reflect.apply(generate, store, [req]);
   }
 
   // The id of a session that was made in this request, and in which somebody is signed in. It is off the request until
@@ -318,20 +352,27 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   }
 
   async function oneByOne(
-    who: readonly unknown[],
+    keys: readonly string[],
     act: (earlier: Promise<Challenge | undefined> | undefined) => Promise<Action>,
   ): Promise<Action> {
-    if (typeof who[0] !== 'string') return act(undefined);
-    const key = JSON.stringify(who);
-    const earlier = underWay.get(key);
+    const earlier = keys.map((key) => underWay.get(key)).find(Boolean);
     const acting = act(earlier);
     if (earlier) return acting;
+    const forget = (): void => {
+      for (const key of keys) underWay.delete(key);
+    };
     const found = acting.then(
-      (action) => ('challenge' in action ? action.challenge : undefined),
-      () => undefined,
+      (action) => {
+        const challenge = 'challenge' in action ? action.challenge : undefined;
+        // The second click's password may take its time, and its session knows nothing of what the first has found.
+        if (challenge && isBetweenFactors) setTimeout(forget, CLICK_MS).unref();
+        else forget();
+        return challenge;
+      },
+      () => void forget(),
     );
-    underWay.set(key, found);
-    return acting.finally(() => underWay.delete(key));
+    for (const key of keys) underWay.set(key, found);
+    return acting;
   }
 
   async function resend(turn: Turn): Promise<Action> {

@@ -1,5 +1,7 @@
 import type { Express } from 'express';
+import type { RequestLike } from 'passport-sms-otp';
 import { describe, expect, it } from 'vitest';
+import { createGate } from '../support/gate.js';
 import { fakeClient, PHONE, PIN } from '../support/host.js';
 import { ALICE, BOB, createSite } from '../support/two-factors.js';
 
@@ -195,6 +197,58 @@ describe('the session between the password and the PIN', () => {
     // Either cookie works, and the PIN works once.
     expect(codes).toEqual([ALICE.id, 'no_challenge']);
   });
+});
+
+const LOOKING = 'ended while the host looked for the recipient';
+
+describe.each(ROUTES)('the second of two clicks (%s)', (route) => {
+  it.each(['was read before the first ended it', LOOKING, 'is gone'])(
+    'gets the PIN of the first: its session %s',
+    async (when) => {
+      const client = fakeClient();
+      const gate = createGate();
+      const site = createSite(client, {
+        routes: (app) => {
+          withBasket(app);
+          // By now express-session has read the session.
+          if (when !== LOOKING) app.post(route, (_req, _res, next) => void gate.pass().then(() => next()));
+        },
+        strategies: {
+          'second-factor': {
+            recipient: async ({ user }: RequestLike) => {
+              const { id: subject, phoneNumber } = user as unknown as typeof ALICE;
+              if (when === LOOKING) await gate.pass();
+              return { phoneNumber, subject };
+            },
+          },
+        },
+      });
+      const browser = site.browser();
+      await browser.get('/basket');
+      const before = { Cookie: `connect.sid=${browser.cookies().get('connect.sid')}` };
+      const click = (who: object) =>
+        site
+          .browser()
+          .post(route, who, before)
+          .then((answer) => answer);
+      const isHeld = gate.shut();
+      const held = click(ALICE);
+      await isHeld;
+      const first = await click(ALICE);
+      gate.open();
+      const second = when === 'is gone' ? await click(ALICE) : await held;
+      await held;
+      expect([first, second].map(({ status }) => status)).toEqual([202, 202]);
+      expect([first, second].map(({ body }) => body.outcome.alreadySent)).toEqual([false, true]);
+      expect(client.sends).toHaveLength(1);
+      const [cookie = ''] = String(second.headers['set-cookie']).split(';');
+      const check = await site.browser().post('/second-factor/pin', { pin: PIN }, { Cookie: cookie });
+      expect(check.body.user.id).toBe(ALICE.id);
+      // Used, it is nobody's any more; and what somebody else asks for in the same browser is a PIN of their own.
+      expect((await click(ALICE)).body.outcome).toMatchObject({ code: 'too_many_requests' });
+      expect((await click(BOB)).body.outcome).toMatchObject({ code: 'pin_sent', alreadySent: false });
+    },
+  );
 });
 
 describe('what a stranger who has the password learns', () => {
