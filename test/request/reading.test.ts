@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   bodyField,
   clientAddress,
+  cookieSessionIds,
   header,
   isNewSession,
   isPost,
@@ -389,5 +390,20 @@ describe('the address of a client', () => {
       expect(forwarded('10.0.0.1', 'x-forwarded-for', { socket })).toBe('proxy');
       expect(forwarded('10.0.0.2', 'x-forwarded-for', { socket })).toEqual({ family: 4, key: '10.0.0.2' });
     });
+  });
+});
+
+describe('what may be ids of sessions', () => {
+  it.each([
+    [undefined, []],
+    ['theme=dark', []],
+    ['connect.sid=s%3Aabc-_9.sig%2Bna%3D', ['abc-_9']],
+    ['theme=dark; sid=s:one.sig; other=s:two.sig', ['one', 'two']],
+    // A cookie's name is no value, a broken spelling is read as it is, and nothing is an id that ends nowhere.
+    ['s:name.x=1; a=%E0%A4%A; b=s:one%.sig; c=s:unsigned; d=s:.sig', ['one%']],
+    [`a=s:${'x'.repeat(200)}.sig; b=s:${'x'.repeat(201)}.sig`, ['x'.repeat(200)]],
+    [`${'a=1;'.repeat(49)}b=s:last.sig; c=s:later.sig`, ['last']],
+  ])('in the cookies %s', (cookie, ids) => {
+    expect(cookieSessionIds(request({ headers: { cookie } }))).toEqual(ids);
   });
 });
