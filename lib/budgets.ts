@@ -132,8 +132,8 @@ export interface CounterSettings {
   storeTimeoutMs: number;
   pinTtlSeconds: number;
   attempts: number;
-  /** Whether a known user types the number: then it is counted without the user, too. */
-  countsTypedNumbers: boolean;
+  /** Where users are known: as how many of them one number may count. It is counted by user, and for all together, too. */
+  usersPerNumber: number | undefined;
   /** Whether nobody may learn who can get a PIN. Checks are then kept apart as the service keeps them: 3 s for one challenge, and four a second for a number. */
   hasDecoys: boolean;
   onNear: (budget: BudgetName, percent: 80 | 100) => void;
@@ -165,6 +165,8 @@ interface Taken {
   key: string;
   /** The end of the window it was counted in: a point must not be given back to the next one. */
   until: number;
+  /** Whether the limit was exceeded by it. */
+  refused: boolean;
 }
 
 /** The points that one request took. */
@@ -249,9 +251,15 @@ export function createCounters(settings: CounterSettings): Counters {
 
   const perNumber = gauges('sendsPerNumber');
   const calls = gauges('callsPerNumber');
-  // A number that a known user types is nobody's yet: many users together may not send it more than one may.
-  const perTypedNumber = settings.countsTypedNumbers
-    ? (budgets.sendsPerNumber ?? []).map((limit) => gauge('sendsPerNumber', limit, 'sendsPerTypedNumber'))
+  // Many users together may not send a number what one may not: what they type, or have in their accounts, may be a
+  // stranger's.
+  const { usersPerNumber: users } = settings;
+  const perNumberInAll = users
+    ? (budgets.sendsPerNumber ?? [])
+        .filter(({ points }) => points > 1)
+        .map(({ points, duration }) =>
+          gauge('sendsPerNumber', { points: points * users, duration }, 'sendsPerNumberInAll'),
+        )
     : [];
   const perClient = {
     4: gauges('uncompletedPerClient'),
@@ -358,10 +366,7 @@ export function createCounters(settings: CounterSettings): Counters {
   ];
 
   // One point from one key. A refused ask is counted by the limiter too, so it is in the ticket as well.
-  async function take(
-    gauge: Gauge,
-    key: string,
-  ): Promise<{ taken: Taken; refused: boolean; result: LimiterResult }> {
+  async function take(gauge: Gauge, key: string): Promise<{ taken: Taken; result: LimiterResult }> {
     let refused = false;
     const result = await asked(
       gauge.limiter.consume(key, 1).then(requireResult, (rejection: unknown) => {
@@ -369,7 +374,7 @@ export function createCounters(settings: CounterSettings): Counters {
         return requireResult(rejection);
       }),
     );
-    return { taken: { gauge, key, until: Date.now() + result.msBeforeNext }, refused, result };
+    return { taken: { gauge, key, until: Date.now() + result.msBeforeNext, refused }, result };
   }
 
   // Together, and all or nothing: when one refuses or fails, what the others took is given back.
@@ -381,7 +386,7 @@ export function createCounters(settings: CounterSettings): Counters {
     const granted = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
     ticket.push(...granted.filter(isCounted).map(({ taken }) => taken));
     const failed = answers.find((answer) => answer.status === 'rejected');
-    const refused = granted.filter((answer) => answer.refused);
+    const refused = granted.filter(({ taken }) => taken.refused);
     if (failed === undefined && refused.length === 0) return granted.map(({ result }) => result);
     await giveBack(ticket).catch((error: unknown) => {
       if (failed === undefined) throw error;
@@ -430,9 +435,7 @@ export function createCounters(settings: CounterSettings): Counters {
     const second = await takeAll(
       [
         ...others.map(pair(number)),
-        ...perTypedNumber
-          .filter((gauge) => !gauge.isCooldown)
-          .map(pair(apart(payer, hash(JSON.stringify([payer.recipient]))))),
+        ...perNumberInAll.map(pair(apart(payer, hash(JSON.stringify([payer.recipient]))))),
         ...(voice ? calls.map(pair(apart(payer, hash(payer.recipient)))) : []),
         ...clients.map(pair(client)),
       ],
@@ -502,7 +505,7 @@ export function createCounters(settings: CounterSettings): Counters {
       await giveBack(ticket);
       return { granted: 'exhausted' };
     }
-    const refused = checks.filter((answer) => answer.refused);
+    const refused = checks.filter(({ taken }) => taken.refused);
     if (refused.length > 0) {
       await Promise.all([giveBack(ticket), giveAttemptBack(challenge.id)]);
       return refusal(refused.map(({ taken, result }) => ({ gauge: taken.gauge, result })));
@@ -534,23 +537,32 @@ export function createCounters(settings: CounterSettings): Counters {
 
   async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {
     await Promise.all(
-      ticket.map(async ({ gauge, key, until }) => {
+      ticket.map(async ({ gauge, key, until, refused }) => {
         if (keepCooldown && gauge.isCooldown) return;
-        await giveOneBack(gauge.limiter, key, until);
+        if (gauge.isCooldown && !refused) await release(gauge.limiter, key, until);
+        else await giveOneBack(gauge.limiter, key, until);
       }),
     );
   }
 
   // `reward` on a key that is gone would create a point out of nothing, so the key must still hold ours.
   async function giveOneBack(limiter: Limiter, key: string, until: number): Promise<void> {
-    if (Date.now() >= until) return;
-    const result = await asked(limiter.get(key));
-    if (result === null || result.consumedPoints <= 0 || result.msBeforeNext <= 0) return;
-    // The window that is open now ends later than ours: ours is over.
-    if (Date.now() + result.msBeforeNext > until + CLOCK_SLACK_MS) return;
+    if (Date.now() >= until || !(await isOpen(limiter, key, until))) return;
     const after = await asked(limiter.reward(key, 1));
     // The key ran out between the look and the reward, and the point would be one too many.
-    if (after.consumedPoints < 0) await asked(counted(limiter.consume(key, 1)));
+    if (after.consumedPoints < 0 || isLater(after, until)) await asked(counted(limiter.consume(key, 1)));
+  }
+
+  // The cooldown that only this request has got. Its window goes with it: what is left of it would be all that the next
+  // message has. One that ends in a moment does so by itself, and is not taken for the next.
+  async function release(limiter: Limiter, key: string, until: number): Promise<void> {
+    if (Date.now() + CLOCK_SLACK_MS >= until || !(await isOpen(limiter, key, until))) return;
+    await asked(limiter.delete(key));
+  }
+
+  async function isOpen(limiter: Limiter, key: string, until: number): Promise<boolean> {
+    const result = await asked(limiter.get(key));
+    return result !== null && result.consumedPoints > 0 && result.msBeforeNext > 0 && !isLater(result, until);
   }
 
   async function giveAttemptBack(challengeId: string): Promise<void> {
@@ -691,16 +703,13 @@ export function createCounters(settings: CounterSettings): Counters {
 }
 
 // A limiter may refuse out of its own memory and count nothing: then there is nothing to give back.
-function isCounted({
-  taken,
-  refused,
-  result,
-}: {
-  taken: Taken;
-  refused: boolean;
-  result: LimiterResult;
-}): boolean {
-  return !refused || result.consumedPoints > taken.gauge.limit.points;
+function isCounted({ taken, result }: { taken: Taken; result: LimiterResult }): boolean {
+  return !taken.refused || result.consumedPoints > taken.gauge.limit.points;
+}
+
+// The window that is open now ends later than that of the point: that one is over.
+function isLater({ msBeforeNext }: LimiterResult, until: number): boolean {
+  return Date.now() + msBeforeNext > until + CLOCK_SLACK_MS;
 }
 
 // Clocks and stores round differently; windows are at least a second long.

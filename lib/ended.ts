@@ -10,6 +10,14 @@ const LONGEST_UNDO_MS = 3000;
 
 interface EndedSessions {
   has(id: unknown): boolean;
+  /** How often it was ended lately: whoever ends one can see whether somebody else has done so, too. */
+  times(id: unknown): number;
+}
+
+interface Ended {
+  /** By `performance.now()`. */
+  at: number;
+  times: number;
 }
 
 /** Called with the store's answer, and with what passes it on. */
@@ -20,15 +28,16 @@ const watched = new WeakMap<object, EndedSessions>();
 /**
  * The sessions that the request's store has destroyed lately. A store cannot tell: what it answered before the end may
  * arrive after it. So from the first call on its `destroy` is wrapped, as express-session wraps its `generate`; and its
- * `set`, whoever calls it: one that was under way at the end is undone.
+ * `set`, whoever calls it: what is written to a session that has ended is undone.
  */
 export function endedSessions(req: RequestLike): EndedSessions {
   const store = Object(property(req, 'sessionStore'));
   const known = watched.get(store);
   if (known) return known;
-  const ends = new Map<unknown, number>();
+  const ends = new Map<unknown, Ended>();
   const ended = {
-    has: (id: unknown) => performance.now() - (ends.get(id) ?? Number.NEGATIVE_INFINITY) < KEPT_MS,
+    has: (id: unknown) => performance.now() - (ends.get(id)?.at ?? Number.NEGATIVE_INFINITY) < KEPT_MS,
+    times: (id: unknown) => (ended.has(id) ? (ends.get(id)?.times ?? 0) : 0),
   };
   const { destroy, set, clear, generate } = store;
   if (typeof destroy !== 'function') return ended;
@@ -42,8 +51,9 @@ export function endedSessions(req: RequestLike): EndedSessions {
     // Some stores take a list.
     const before = [given].flat().map((id) => [id, ends.get(id)] as const);
     for (const [id] of before) {
+      const times = ended.times(id) + 1;
       ends.delete(id);
-      ends.set(id, performance.now());
+      ends.set(id, { at: performance.now(), times });
     }
     return (error, answer) => {
       // It may be there still, and its user cannot know: it is left to whoever reads it.
@@ -54,12 +64,11 @@ export function endedSessions(req: RequestLike): EndedSessions {
       answer();
     };
   });
+  // A request may have read it before the end and write it long after.
   wrap(store, 'set', set, (id) => {
-    const before = ends.get(id);
     const clearsBefore = clears;
     return (_error, answer) => {
-      const end = ends.get(id);
-      if (clears === clearsBefore && (end === undefined || end === before)) answer();
+      if (clears === clearsBefore && !ended.has(id)) answer();
       else undo(id, answer);
     };
   });

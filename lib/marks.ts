@@ -1,6 +1,7 @@
 /** Marks: the notes in a session that its user has proved a PIN, and how Passport is brought to write and drop them. */
 
-import { alreadyAnswered, asError, fromStore, SmsOtpError } from './errors.js';
+import { endedSessions } from './ended.js';
+import { alreadyAnswered, asError, fromStore, SessionEnded, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import {
   detachSession,
@@ -49,7 +50,7 @@ export function markAtLogin(
     const done = args.at(-1);
     if (who === user && property(options, 'session') !== false && typeof done === 'function') {
       limitSerializer(req, timeouts.verifyTimeoutMs, done as Callback);
-      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs });
+      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs, isEnded: watchEnd(req) });
     }
     return Reflect.apply(logIn, this, args);
   };
@@ -67,6 +68,17 @@ interface Login {
   name: string;
   proven: Proven;
   timeoutMs: number;
+  /** Whether somebody else has ended the session that the login takes the place of, with whoever was signed in to it. */
+  isEnded: () => boolean;
+}
+
+// Passport ends the old session once. Whoever signs out of it meanwhile ends it, too, and cannot know of the new one.
+function watchEnd(req: RequestLike): () => boolean {
+  if (signedInAs(req) === undefined) return () => false;
+  const ended = endedSessions(req);
+  const id = property(req, 'sessionID');
+  const before = ended.times(id);
+  return () => ended.times(id) > before + 1;
 }
 
 // Passport waits for the host's serializer for ever. Once that is late, whatever it answers goes nowhere: it would be
@@ -125,7 +137,16 @@ function writeOnSave(login: Login, { marks, returnTo }: Kept): void {
   const { session } = req;
   if (!isObject(session)) return;
   // Before Passport has written its user, it is the host who saves: its serializer, or a limit of its own.
-  const occasion = { isDue: () => signedInAs(req) !== undefined, isTooLate: () => isAnswered(req) };
+  const isDue = (): boolean => {
+    try {
+      return signedInAs(req) !== undefined;
+    } catch (thrown) {
+      // Nor could the end of the request write it.
+      detachSession(req);
+      throw thrown;
+    }
+  };
+  const occasion = { isDue, isTooLate: () => isAnswered(req) };
   wrapOnce(session, 'save', occasion, (callback) => {
     dropNotes(session, 'challenges');
     dropNotes(session, 'marks');
@@ -161,10 +182,20 @@ function wrapOnce(
   // express-session has put a method of its own there that must come back.
   const own = Object.getOwnPropertyDescriptor(session, method);
   const value = (callback: Callback = () => undefined, ...rest: unknown[]): unknown => {
-    if (!isDue()) return Reflect.apply(original, session, [callback, ...rest]);
-    if (own) Object.defineProperty(session, method, own);
-    else Reflect.deleteProperty(session, method);
-    const answer = wrap(callback);
+    const restore = (): void => {
+      if (own) Object.defineProperty(session, method, own);
+      else Reflect.deleteProperty(session, method);
+    };
+    let answer: Callback | undefined;
+    try {
+      answer = isDue() ? wrap(callback) : undefined;
+    } catch (thrown) {
+      // A serializer may store what JSON does not know.
+      restore();
+      return callback(asError(thrown, 'The session cannot be written'));
+    }
+    if (answer === undefined) return Reflect.apply(original, session, [callback, ...rest]);
+    restore();
     let hasAnswer = false;
     const answered: Callback = (error) => {
       hasAnswer = true;
@@ -185,7 +216,7 @@ function wrapOnce(
 
 // Passport waits for a store for ever. When it is late, the session is taken off the request: no cookie of a login
 // that was answered with an error may get out.
-function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
+function inTime({ req, timeoutMs, isEnded }: Login, callback: Callback): Callback {
   const timer = setTimeout(() => {
     dropSession(req);
     end(new SmsOtpError('ERR_SMS_OTP_STORE', `The session store has not answered after ${timeoutMs} ms`));
@@ -196,10 +227,11 @@ function inTime({ req, timeoutMs }: Login, callback: Callback): Callback {
     isOver = true;
     clearTimeout(timer);
     // Passport would redirect a request that the host has answered meanwhile, and what that throws would end the process.
-    const failure = error || (isAnswered(req) ? alreadyAnswered('the login was done') : undefined);
+    const answered = isAnswered(req) && alreadyAnswered('the login was done');
+    const failure = error || answered || (isEnded() && new SessionEnded());
     // Nor may a login get out that was answered with an error, by the save at the end of the request.
     if (failure) detachSession(req);
-    callback(failure);
+    callback(failure || undefined);
   };
   return end;
 }

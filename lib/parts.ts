@@ -35,12 +35,15 @@ export interface Parts {
   misconfigured(problem: string): SmsOtpError;
 }
 
+// A family, or a small office. A number that is typed as one's own is one user's.
+const SHARED_BY = 3;
+
 /** Puts the parts of a strategy together. */
 export function createParts(settings: Settings): Parts {
   const { name, onEvent, budgets } = settings;
   const counters = createCounters({
     ...settings,
-    countsTypedNumbers: settings.subject !== undefined,
+    usersPerNumber: settings.recipient ? SHARED_BY : settings.subject && 1,
     hasDecoys: settings.canReceivePin !== undefined,
     onNear: (budget, percent) => emit({ type: 'budget.near', budget, percent }),
   });

@@ -126,7 +126,7 @@ export function isDetached(req: RequestLike): boolean {
 export function isNewSession(req: RequestLike): boolean {
   const id = property(req, 'sessionID');
   if (typeof id !== 'string') return true;
-  const cookies = (header(req, 'cookie')?.split(';') ?? []).map(decoded);
+  const cookies = cookieValues(req);
   // What cookie-parser has read, which express-session takes too: there a value may be spelled as JSON.
   const parsed = ['cookies', 'signedCookies'].flatMap((name) => Object.values(Object(property(req, name))));
   return ![...cookies, ...parsed].some((cookie) => typeof cookie === 'string' && cookie.includes(id));
@@ -134,17 +134,21 @@ export function isNewSession(req: RequestLike): boolean {
 
 /** What may be the ids of sessions in the first cookies that came, as express-session spells them; unchecked. */
 export function cookieSessionIds(req: RequestLike): string[] {
-  const cookies = header(req, 'cookie')?.split(';', 50) ?? [];
-  return cookies.flatMap((cookie) => /=s:([^.=]{1,200})\./u.exec(decoded(cookie))?.[1] ?? []);
+  return cookieValues(req)
+    .slice(0, 50)
+    .flatMap((value) => /^s:([^.]{1,200})\./u.exec(value)?.[1] ?? []);
 }
 
 // As those who read cookies do it: a value may be spelled in many ways.
-function decoded(cookie: string): string {
-  try {
-    return decodeURIComponent(cookie);
-  } catch {
-    return cookie;
-  }
+function cookieValues(req: RequestLike): string[] {
+  return (header(req, 'cookie')?.split(';') ?? []).map((cookie) => {
+    const value = cookie.slice(cookie.indexOf('=') + 1);
+    try {
+      return decodeURIComponent(value);
+    } catch {
+      return value;
+    }
+  });
 }
 
 /**

@@ -36,6 +36,7 @@ import {
   type RequestLike,
   signedInAs,
 } from './request.js';
+import { ownEntry } from './session.js';
 import type { Verify } from './verify.js';
 
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
@@ -44,6 +45,9 @@ const LONGEST_CHAIN_MS = 3_600_000;
 
 // Between two clicks, and until the password of the second is checked.
 const CLICK_MS = 10_000;
+
+// Passport adds one for each failure: a visitor who never looks at a page would fill the store with them.
+const MOST_MESSAGES = 20;
 
 interface Actions {
   success(user: unknown, info: object): void;
@@ -137,6 +141,11 @@ function endWithError(req: RequestLike, { error }: Actions, thrown: Error): void
   }
 }
 
+function trimMessages({ session }: RequestLike): void {
+  const messages = ownEntry(session, 'messages');
+  if (Array.isArray(messages)) messages.splice(0, messages.length - MOST_MESSAGES + 1);
+}
+
 // Requests whose PIN is on its way. That is a failure to Passport, which then asks the next strategy of the route.
 const served = new WeakSet<RequestLike>();
 
@@ -172,7 +181,10 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       const action = await decidePhase(turn);
       // Passport may write a message into the session of a failure, and at the end of the request that is saved, or its
       // cookie is sent anew: not over what others have written, nor over the session of a login that was faster.
-      if (action.type === 'fail' && action.status !== 202) await challenges.catchUp(turn.req);
+      if (action.type === 'fail' && action.status !== 202) {
+        await challenges.catchUp(turn.req);
+        if (property(turn.options, 'failureMessage')) trimMessages(turn.req);
+      }
       return action;
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;

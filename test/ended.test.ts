@@ -123,6 +123,15 @@ describe('a write', () => {
     expect([...kept]).toEqual(['other']);
   });
 
+  it('that begins after its session ended is undone, too', () => {
+    const { kept, store, answer } = slowStore();
+    store.destroy('id');
+    const done = vi.fn();
+    store.set('id', {}, done);
+    answer();
+    expect([done.mock.calls.length, [...kept]]).toEqual([1, []]);
+  });
+
   it('is answered also where it cannot be undone', () => {
     const { store, answer } = slowStore(() => {
       throw new Error('down');
@@ -170,14 +179,11 @@ describe('a write', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('of a session with the id of one that had ended before stays', () => {
+  it('of a session with the id of one that ended two minutes ago stays', () => {
     const { kept, store, answer } = slowStore();
-    // As with a `genid` that makes the same id for the same visitor.
     store.destroy('id');
-    store.set('id', {}, () => {});
     vi.advanceTimersByTime(120_001);
-    // Where the earlier end is forgotten meanwhile, that is no new one.
-    store.destroy('other');
+    store.set('id', {}, () => {});
     answer();
     expect([...kept]).toEqual(['id']);
   });
@@ -212,6 +218,20 @@ it('is each of a list, and of a list that could not be destroyed none', async ()
   store.destroy(['b', 'c']);
   await vi.waitFor(() => expect(ended.has('c')).toBe(false));
   expect(['a', 'b'].map((id) => ended.has(id))).toEqual([true, true]);
+});
+
+it('is counted: how often it was ended lately', () => {
+  const store = { destroy: (_id: string) => undefined };
+  const ended = endedSessions(requestOf(store));
+  expect(ended.times('id')).toBe(0);
+  store.destroy('id');
+  store.destroy('id');
+  store.destroy('other');
+  expect([ended.times('id'), ended.times('other')]).toEqual([2, 1]);
+  vi.advanceTimersByTime(120_001);
+  expect(ended.times('id')).toBe(0);
+  store.destroy('id');
+  expect(ended.times('id')).toBe(1);
 });
 
 it('is none of which a browser gets the id again', () => {

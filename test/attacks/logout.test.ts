@@ -2,11 +2,13 @@
 
 import { RedisStore } from 'connect-redis';
 import type { RequestHandler } from 'express';
+import { MemoryStore } from 'express-session';
 import { requireSmsOtp } from 'passport-sms-otp';
 import { createClient } from 'redis';
 import request from 'supertest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
+import { createGate } from '../support/gate.js';
 import {
   createHost,
   type FakeClient,
@@ -73,6 +75,11 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
       });
       app.post('/logout', (req, res, next) => {
         req.logOut((error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/slow', async (req, res) => {
+        await held();
+        Reflect.set(req.session, 'note', 'written long after it was read');
+        res.end();
       });
       app.get('/secret', requireSmsOtp() as never, (_req, res) => res.end());
       for (const [path, options] of Object.entries({
@@ -199,6 +206,36 @@ it.each([
   'is not undone by an issue, resend or check of that session (express-session with %j, its cookie %s)',
   (session, spelling) => expectSignedOut(session, spelling),
 );
+
+it.each([{}, { rolling: true }, { resave: true, saveUninitialized: true }])(
+  'is not undone by a page of the host that writes late (express-session with %j)',
+  async (session) => {
+    const { post, get, overtaken } = await site(session);
+    // From the first request of ours on.
+    await post('/login');
+    expect((await overtaken('/slow', {})).status).toBe(200);
+    expect((await get('/me')).body.user).toBeNull();
+  },
+);
+
+it('is not undone by the right PIN, where that login was ending the session at the same time', async () => {
+  const gate = createGate();
+  const store = new MemoryStore();
+  const destroy = store.destroy.bind(store);
+  store.destroy = (id, callback) => void gate.pass().then(() => destroy(id, callback));
+  const { post, get, host } = await site({ store });
+  await post('/login');
+  const isEnding = gate.shut();
+  const check = post('/login/pin', { pin: PIN }).then((answer) => answer);
+  await isEnding;
+  expect((await get('/me')).body.user.id).toBe('u1');
+  expect((await post('/logout')).status).toBe(200);
+  gate.open();
+  const { status, headers } = await check;
+  expect([status, headers['set-cookie']]).toEqual([500, undefined]);
+  expect(host.errors).toEqual([new Error('The session was ended while the request was under way')]);
+  expect((await get('/me')).body.user).toBeNull();
+});
 
 it('is not undone with a proof that the session had before', async () => {
   const { post, get, overtaken } = await site();

@@ -129,7 +129,7 @@ function setUp(changes: Partial<CounterSettings> = {}) {
     storeTimeoutMs: 1000,
     pinTtlSeconds: 600,
     attempts: 5,
-    countsTypedNumbers: false,
+    usersPerNumber: undefined,
     hasDecoys: false,
     onNear: (budget, percent) => near.push([budget, percent]),
     ...changes,
@@ -185,15 +185,14 @@ describe('the limiters', () => {
   });
 
   it('are one for each limit, each with a prefix of its own', () => {
-    const { store } = setUp({ countsTypedNumbers: true, hasDecoys: true });
+    const { store } = setUp({ usersPerNumber: 1, hasDecoys: true });
     expect(store.made).toEqual([
       budget('sendsPerNumber', 1, 30),
       budget('sendsPerNumber', 5, HOUR),
       budget('sendsPerNumber', 10, 24 * HOUR),
       budget('callsPerNumber', 3, 24 * HOUR),
-      budget('sendsPerTypedNumber', 1, 30),
-      budget('sendsPerTypedNumber', 5, HOUR),
-      budget('sendsPerTypedNumber', 10, 24 * HOUR),
+      budget('sendsPerNumberInAll', 5, HOUR),
+      budget('sendsPerNumberInAll', 10, 24 * HOUR),
       budget('uncompletedPerClient', 60, HOUR),
       budget('uncompletedPerClient6', 20, HOUR),
       budget('sendsOverall', 1000, HOUR),
@@ -216,7 +215,7 @@ describe('the limiters', () => {
   });
 
   it('are none but those of a challenge where every budget is off', () => {
-    const { store } = setUp({ ...only({}), subjectFailures: null, countsTypedNumbers: true });
+    const { store } = setUp({ ...only({}), subjectFailures: null, usersPerNumber: 1 });
     expect(store.made.map(({ purpose }) => purpose)).toEqual(['attempts', 'claim']);
   });
 
@@ -229,18 +228,18 @@ describe('the limiters', () => {
   });
 
   it('get keys that tell nothing, by number with its user, by client, and by number alone for calls', async () => {
-    const { store, counters } = setUp({ countsTypedNumbers: true });
+    const { store, counters } = setUp({ usersPerNumber: 1 });
     expect(counters.hash('+385911234567')).toBe(hash('+385911234567'));
     await counters.takeSend(payer(), { voice: true, fresh: true });
     expect(store.keys('sendsPerNumber:30')).toEqual([NUMBER]);
-    expect(store.keys('sendsPerTypedNumber:3600')).toEqual([hash('["+385911234567"]')]);
+    expect(store.keys('sendsPerNumberInAll:3600')).toEqual([hash('["+385911234567"]')]);
     expect(store.keys('callsPerNumber:86400')).toEqual([hash('+385911234567')]);
     expect(store.keys('uncompletedPerClient:3600')).toEqual([CLIENT]);
     expect(store.keys('sendsOverall:3600')).toEqual(['all']);
     store.empty();
     await counters.takeSend(payer({ subject: 'u1', known: true }), { voice: true, fresh: true });
     expect(store.keys('sendsPerNumber:30')).toEqual([`known:${hash('["u1","+385911234567"]')}`]);
-    expect(store.keys('sendsPerTypedNumber:3600')).toEqual([`known:${hash('["+385911234567"]')}`]);
+    expect(store.keys('sendsPerNumberInAll:3600')).toEqual([`known:${hash('["+385911234567"]')}`]);
     expect(store.keys('callsPerNumber:86400')).toEqual([`known:${hash('+385911234567')}`]);
     expect(store.keys('uncompletedPerClient:3600')).toEqual([`known:${CLIENT}`]);
     expect(store.keys('countrySends:7200')).toEqual([`known:HR:${START / (HOUR * 1000)}`]);
@@ -311,13 +310,19 @@ describe('a send', () => {
   });
 
   it('to a number that users type counts for all of them together, but for the cooldown', async () => {
-    const { store, counters } = setUp({ countsTypedNumbers: true });
+    const { store, counters } = setUp({ usersPerNumber: 1 });
     const ask = (subject: string) => counters.takeSend(payer({ subject }), FRESH);
     for (const user of ['u1', 'u2', 'u3', 'u4', 'u5']) await granted(ask(user));
     expect(await ask('u6')).toEqual(refused('sendsPerNumber', HOUR));
-    expect(store.count('sendsPerTypedNumber:3600')).toBe(5);
-    expect(store.count('sendsPerTypedNumber:30')).toBe(0);
+    expect(store.count('sendsPerNumberInAll:3600')).toBe(5);
     expect(await setUp().counters.takeSend(payer({ subject: 'u1' }), FRESH)).toMatchObject({ granted: true });
+  });
+
+  it('to a number that users have in their accounts counts for all of them together, as for so many', async () => {
+    const { counters } = setUp({ usersPerNumber: 3 });
+    const ask = (subject: string) => counters.takeSend(payer({ subject }), FRESH);
+    for (let user = 1; user <= 15; user += 1) await granted(ask(`u${user}`));
+    expect(await ask('u16')).toEqual(refused('sendsPerNumber', HOUR));
   });
 
   it('of a client without an address has no credit and counts for no client', async () => {
@@ -690,6 +695,35 @@ describe('giving back', () => {
     const before = store.calls.length;
     await counters.giveBack(ticket);
     expect(store.calls.slice(before)).toEqual(['get sendsPerNumber:3600', 'reward sendsPerNumber:3600']);
+  });
+
+  it('takes the window of a cooldown away, unless it ends in a moment, is another one or was refused', async () => {
+    const { store, counters } = setUp(budgets);
+    const { ticket } = await granted(counters.takeSend(payer(), FRESH));
+    expect(await counters.takeSend(payer(), FRESH)).toEqual(refused('sendsPerNumber', 30, true));
+    expect(store.count('sendsPerNumber:30')).toBe(1);
+    expect(store.calls).not.toContain('delete sendsPerNumber:30');
+    later(29.499);
+    await counters.giveBack(ticket);
+    expect(store.keys('sendsPerNumber:30')).toEqual([]);
+    const { ticket: next } = await granted(counters.takeSend(payer(), FRESH));
+    await counters.giveBack(ticket);
+    expect(store.count('sendsPerNumber:30')).toBe(1);
+    later(29.5);
+    await counters.giveBack(next);
+    expect(store.count('sendsPerNumber:30')).toBe(1);
+  });
+
+  it('makes no point in a window that begins between the look and the reward', async () => {
+    const { store, counters } = setUp(only({ sendsOverall: [{ points: 5, duration: 60 }] }));
+    const { ticket } = await granted(counters.takeSend(payer(), FRESH));
+    later(50);
+    store.next('reward', 'sendsOverall:60', () => {
+      store.empty();
+      return { consumedPoints: 0, remainingPoints: 5, msBeforeNext: 60_000 };
+    });
+    await counters.giveBack(ticket);
+    expect(store.calls.at(-1)).toBe('consume sendsOverall:60');
   });
 
   it('does not take from a window that began later', async () => {

@@ -88,6 +88,31 @@ describe('a point that was taken for nothing', () => {
     }
   });
 
+  it('leaves no rest of a cooldown, which would be all that the next message has', async () => {
+    let answer = false;
+    const { ask, client } = await site({ beforeSend: async () => answer, budgets: hourly });
+    expect(await ask()).toMatch(/^not_now/u);
+    answer = true;
+    pass(29.7 * SECOND);
+    expect(await ask()).toBe('sent');
+    pass(0.4 * SECOND);
+    expect(await ask()).toBe('sendsPerNumber for 30 s');
+    pass(29.5 * SECOND);
+    expect(await ask()).toBe('sendsPerNumber for 1 s');
+    pass(0.1 * SECOND);
+    expect(await ask()).toBe('sent');
+    // Nor where a longer limit has refused what began it.
+    pass(30 * SECOND);
+    expect(await ask()).toMatch(/^sendsPerNumber for 3\d\d\d s$/u);
+    pass(3500 * SECOND);
+    expect(await ask()).toBe('sendsPerNumber for 11 s');
+    pass(10.4 * SECOND);
+    expect(await ask()).toBe('sent');
+    pass(0.4 * SECOND);
+    expect(await ask()).toBe('sendsPerNumber for 30 s');
+    expect(client.sends.length + client.resends.length).toBe(3);
+  });
+
   it('is given back when a placeholder or the template cannot be found', async () => {
     for (const broken of [
       { placeholders: () => Promise.reject(new Error('no name')) },

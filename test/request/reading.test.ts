@@ -283,6 +283,11 @@ describe('whether a session is new', () => {
       false,
     ],
     ['its id in the cookie, as it is', { sessionID: 'a+/b', headers: { cookie: 'sid=a+/b' } }, false],
+    [
+      'its id in the cookie, encoded, and a name that cannot be decoded',
+      { sessionID: 'a+/b', headers: { cookie: '%zz=s%3Aa%2B%2Fb.sig' } },
+      false,
+    ],
     ['an id that is no text', { sessionID: 5, headers: { cookie: 'sid=5' } }, true],
     ['an id of letters that a missing cookie is not made of', { sessionID: 'was' }, true],
   ])('with %s: %3$s', (_case, more, is) => {

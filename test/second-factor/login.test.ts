@@ -18,7 +18,7 @@ afterEach(() => {
 });
 
 /** A request whose login goes the steps of Passport's, each answered when the test says so. */
-function begin(after: object = {}, before: object = {}) {
+function begin(after: object = {}, before: object = {}, stored: unknown = 'u1') {
   const steps: Record<string, Callback> = {};
   const wait =
     (name: string) =>
@@ -40,7 +40,7 @@ function begin(after: object = {}, before: object = {}) {
       session.regenerate((error) => {
         if (error) return done(error);
         req._sessionManager._serializeUser(USER, req, () => {
-          Object.assign(req.session as object, { passport: { user: 'u1' } });
+          Object.assign(req.session as object, { passport: { user: stored } });
           (req.session as { save(callback: Callback): void }).save(done);
         });
       });
@@ -78,6 +78,18 @@ describe('a login', () => {
     expect(vi.getTimerCount()).toBe(0);
     expect(made).not.toHaveProperty('returnTo');
     expect([req.sessionID, req.user]).toEqual(['ID', USER]);
+  });
+
+  it('fails where the serializer stores what no session can hold', () => {
+    const { logIn, answer, done, made, req } = begin({}, {}, 1n);
+    logIn();
+    answer('regenerate');
+    answer('serialize');
+    expect(done).toHaveBeenCalledExactlyOnceWith(expect.any(TypeError));
+    // Nothing is saved at the end of the request, either.
+    expect(req.sessionID).toBeUndefined();
+    expect(made).not.toHaveProperty('smsOtp');
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it('ends where the serializer is silent, and is not heard of again', () => {

@@ -126,6 +126,21 @@ describe('strategies side by side', () => {
     expect(codes.at(-1)).toBe('sendsPerNumber');
     expect((await second.password(BOB)).body.outcome.code).toBe('pin_sent');
   });
+
+  it('count a number that many accounts name for all of them together, too', async () => {
+    const client = manyPins();
+    const site = createSite(client, sharedLimiters());
+    const accounts = Array.from({ length: 40 }, (_, index) => ({
+      ...ALICE,
+      id: `made-${index}`,
+      username: `made-${index}`,
+    }));
+    for (const account of accounts) site.users.set(account.id, account);
+    const answers = await Promise.all(accounts.map((account) => site.browser().password(account)));
+    expect(client.sends).toHaveLength(15);
+    const refusals = answers.filter(({ status }) => status === 429);
+    expect(refusals.map(({ body }) => body.outcome.budget)).toEqual(new Array(25).fill('sendsPerNumber'));
+  });
 });
 
 describe('a stranger who knows the password', () => {

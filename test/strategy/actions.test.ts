@@ -218,6 +218,21 @@ describe('a check', () => {
     ]);
   });
 
+  it('leaves no more than the last twenty messages to a visitor who reads none', async () => {
+    const { host } = plainHost({ check: { failureRedirect: '/login/pin', failureMessage: true } });
+    const browser = host.browser();
+    for (let index = 0; index < 19; index += 1) await browser.post('/check', { pin: '' });
+    const messages = async () => (await browser.get('/me')).body.session.messages;
+    expect(await messages()).toHaveLength(19);
+    await browser.post('/check', { pin: '' });
+    await browser.post('/check', { pin: '' });
+    expect(await messages()).toHaveLength(20);
+    await browser.post('/issue', { phone: PHONE });
+    await browser.post('/check', { pin: '000000' });
+    expect(await messages()).toHaveLength(20);
+    expect((await messages()).at(-1)).toBe('Wrong PIN. You can try 4 more times.');
+  });
+
   it('follows successRedirect and hands the channel to req.authInfo', async () => {
     const client = fakeClient();
     const infos: unknown[] = [];
