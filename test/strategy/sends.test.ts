@@ -161,6 +161,36 @@ describe('an issue', () => {
     expect((await browser.check()).status).toBe(200);
   });
 
+  it('of two clicks at once sends one SMS also where the one before them has failed', async () => {
+    const { client, host } = visit({
+      strategy: { budgets: { sendsPerNumber: null } },
+      routes: (app) => {
+        app.get('/start', (req, res) => {
+          Reflect.set(req.session, 'visited', true);
+          res.end();
+        });
+      },
+    });
+    const browser = host.browser(await serve(host));
+    await browser.get('/start');
+    const { onSend } = client;
+    client.onSend = () => Promise.reject(new Error('the service is down'));
+    expect((await browser.issue()).status).toBe(503);
+    const gate = createGate();
+    client.onSend = async (asked) => {
+      await gate.pass();
+      return onSend(asked);
+    };
+    const isSending = gate.shut();
+    const clicks = [browser.issue().then((answer) => answer)];
+    await isSending;
+    clicks.push(browser.issue().then((answer) => answer));
+    while (host.actions.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    gate.open();
+    expect((await Promise.all(clicks)).map(({ body }) => body.outcome.alreadySent)).toEqual([false, true]);
+    expect(client.sends).toHaveLength(2);
+  });
+
   it('asks for the template and its placeholders of this very send', async () => {
     const contexts: Partial<SendContext>[] = [];
     const { client, browser } = visit({
