@@ -102,7 +102,7 @@ export async function saveSession(
   await saveLiving(req, session);
 }
 
-/** Saves a session of which it is known that it lives. Ended while it was being saved, it is taken away again. */
+/** Saves a session of which it is known that it lives. */
 export async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
   const id = property(req, 'sessionID');
   // As express-session does before its own save: a save does not renew the time that a session has.
@@ -112,10 +112,8 @@ export async function saveLiving(req: RequestLike, session: SavableSession): Pro
   const saved = contentOf(session);
   await settle((callback) => session.save(callback));
   bases.set(req, saved);
-  if (!endedSessions(req).has(id)) return;
-  const store = property(req, 'sessionStore');
-  await settle((callback) => Reflect.apply(Object(store).destroy, store, [id, callback]));
-  throw new SessionEnded();
+  // Ended while it was being saved: by now that is undone.
+  if (endedSessions(req).has(id)) throw new SessionEnded();
 }
 
 /**

@@ -23,6 +23,8 @@ it('is what the store was told to destroy since it was first asked for, whoever 
   expect(['before', 'after', 'other'].map((id) => ended.has(id))).toEqual([false, true, false]);
   expect(done).toHaveBeenCalledOnce();
   expect(destroy.mock.contexts).toEqual([store, store]);
+  // What a store cannot do it still cannot.
+  expect(Object.keys(store)).toEqual(['destroy']);
   expect(destroy.mock.lastCall).toEqual(['after', expect.any(Function)]);
 });
 
@@ -132,6 +134,31 @@ describe('a write', () => {
     expect([done.mock.calls.length, [...kept]]).toEqual([1, []]);
   });
 
+  it('is answered once it is undone, and once only, however often the store says so', () => {
+    const undone: (() => void)[] = [];
+    const store = {
+      set: (_id: string, _session: object, done: () => void) => done(),
+      destroy: (_id: string, done?: () => void) => void (done && undone.push(done)),
+    };
+    endedSessions(requestOf(store));
+    store.destroy('id');
+    const done = vi.fn();
+    store.set('id', {}, done);
+    expect(done).not.toHaveBeenCalled();
+    undone[0]?.();
+    undone[0]?.();
+    expect(done).toHaveBeenCalledOnce();
+  });
+
+  it('that nobody waits for reaches the store as it is', () => {
+    const set = vi.fn((_id: string, _session: object) => undefined);
+    const store = { set, destroy() {} };
+    endedSessions(requestOf(store));
+    const session = {};
+    store.set('id', session);
+    expect(set.mock.lastCall?.[1]).toBe(session);
+  });
+
   it('is answered also where it cannot be undone', () => {
     const { store, answer } = slowStore(() => {
       throw new Error('down');
@@ -147,7 +174,9 @@ describe('a write', () => {
     const { kept, store, answer } = slowStore();
     const done = vi.fn();
     store.set('id', {}, done);
-    store.clear(() => {});
+    const cleared = vi.fn();
+    store.clear(cleared);
+    expect(cleared).toHaveBeenCalledOnce();
     answer();
     expect([done.mock.calls.length, [...kept]]).toEqual([1, []]);
     store.set('id', {}, done);

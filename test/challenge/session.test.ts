@@ -284,6 +284,20 @@ describe('a session that the browser came with', () => {
     expect(JSON.parse(saved[0] ?? '')).toEqual({ until: 'later' });
   });
 
+  it('that has ended by the time it is saved is an error, and no success', async () => {
+    const { req } = known((_id, answer) => answer(null, {}));
+    const sessionStore = { ...req.sessionStore, destroy: (_id: string) => undefined };
+    const asked = { ...req, sessionStore };
+    await challenges.begin(asked);
+    Object.assign(req.session, {
+      save(done: Callback) {
+        sessionStore.destroy('an-id');
+        done();
+      },
+    });
+    await expect(challenges.ensureWritable(asked)).rejects.toBeInstanceOf(SessionEnded);
+  });
+
   it('keeps what the host writes to it while it is being saved', async () => {
     const store: { kept: object } = { kept: { changed: 1, deleted: 1 } };
     const { req } = known((_id, answer) => answer(null, store.kept));
