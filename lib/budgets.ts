@@ -538,29 +538,30 @@ export function createCounters(settings: CounterSettings): Counters {
   async function giveBack(ticket: Ticket, { keepCooldown = false } = {}): Promise<void> {
     await Promise.all(
       ticket.map(async ({ gauge, key, until, refused }) => {
-        if (keepCooldown && gauge.isCooldown) return;
-        if (gauge.isCooldown && !refused) await release(gauge.limiter, key, until);
-        else await giveOneBack(gauge.limiter, key, until);
+        if (!gauge.isCooldown) await giveOneBack(gauge.limiter, key, until);
+        // What a cooldown has refused ends with it: given back late, it would open the next one, or that of somebody else.
+        else if (!keepCooldown && !refused) await release(gauge.limiter, key, until);
       }),
     );
   }
 
   // `reward` on a key that is gone would create a point out of nothing, so the key must still hold ours.
   async function giveOneBack(limiter: Limiter, key: string, until: number): Promise<void> {
-    if (Date.now() >= until || !(await isOpen(limiter, key, until))) return;
+    if (!(await isOpen(limiter, key, until))) return;
     const after = await asked(limiter.reward(key, 1));
     // The key ran out between the look and the reward, and the point would be one too many.
     if (after.consumedPoints < 0 || isLater(after, until)) await asked(counted(limiter.consume(key, 1)));
   }
 
   // The cooldown that only this request has got. Its window goes with it: what is left of it would be all that the next
-  // message has. One that ends in a moment does so by itself, and is not taken for the next.
+  // message has.
   async function release(limiter: Limiter, key: string, until: number): Promise<void> {
-    if (Date.now() + CLOCK_SLACK_MS >= until || !(await isOpen(limiter, key, until))) return;
-    await asked(limiter.delete(key));
+    if (await isOpen(limiter, key, until)) await asked(limiter.delete(key));
   }
 
+  // A window that ends in a moment does so by itself: it must not be over between this look and what follows.
   async function isOpen(limiter: Limiter, key: string, until: number): Promise<boolean> {
+    if (Date.now() + CLOCK_SLACK_MS >= until) return false;
     const result = await asked(limiter.get(key));
     return result !== null && result.consumedPoints > 0 && result.msBeforeNext > 0 && !isLater(result, until);
   }

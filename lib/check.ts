@@ -3,6 +3,7 @@
 import type { Action, Turn } from './action.js';
 import type { Payer, Ticket } from './budgets.js';
 import type { Challenge } from './challenge.js';
+import { endedSessions } from './ended.js';
 import { codeOf } from './errors.js';
 import type { EventFields } from './events.js';
 import { markAtLogin, markNow } from './marks.js';
@@ -19,7 +20,7 @@ import {
 } from './parts.js';
 import { plainDigits } from './phone.js';
 import { isTest } from './recipient.js';
-import { bodyField, property, signedInAs } from './request.js';
+import { bodyField, cookieSessionIds, detachSession, isNewSession, property, signedInAs } from './request.js';
 import { fromSession, requireServerSession } from './session.js';
 import { callVerify, hostInfo, type Proof, type Verify } from './verify.js';
 
@@ -40,7 +41,11 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   async function check(turn: Turn): Promise<Action> {
     const { req } = turn;
     const challenge = await challenges.get(req);
-    if (challenge === undefined) return outcome(turn, 'no_challenge', {});
+    if (challenge === undefined) {
+      // The first of two clicks is logging in: the cookie of a session that was made for the second must not take its place.
+      if (isNewSession(req) && cookieSessionIds(req).some(endedSessions(req).has)) detachSession(req);
+      return outcome(turn, 'no_challenge', {});
+    }
     const isTheirs =
       challenge.signedInAs === signedInAs(req) && (await recipients.isStillTheirs(req, challenge));
     if (!isTheirs) return refuse(turn, challenge, 'no_challenge');

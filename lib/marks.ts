@@ -45,12 +45,14 @@ export function markAtLogin(
 ): void {
   const logIn = property(req, 'logIn');
   if (typeof logIn !== 'function') return;
+  // From now on: the host may do something else before it logs in.
+  const isEnded = watchEnd(req);
   const markedLogIn = function (this: unknown, ...args: unknown[]): unknown {
     const [who, options] = args;
     const done = args.at(-1);
     if (who === user && property(options, 'session') !== false && typeof done === 'function') {
       limitSerializer(req, timeouts.verifyTimeoutMs, done as Callback);
-      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs, isEnded: watchEnd(req) });
+      writeOnRegenerate({ req, name, proven, timeoutMs: timeouts.storeTimeoutMs, isEnded });
     }
     return Reflect.apply(logIn, this, args);
   };

@@ -132,7 +132,9 @@ function endWithError(req: RequestLike, { error }: Actions, thrown: Error): void
   try {
     error(thrown);
   } catch (again) {
-    process.emitWarning(asError(again, 'The error action failed with something that is no Error'));
+    // An error of another realm is none to Node, which would throw.
+    const warning = asError(again, 'The error action failed with something that is no Error');
+    process.emitWarning(warning instanceof Error ? warning : new Error('The error action failed'));
     const res = property(req, 'res');
     const end = property(res, 'end');
     if (!isObject(res) || typeof end !== 'function') return;

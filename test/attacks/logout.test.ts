@@ -31,6 +31,7 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
   let answer: () => void = () => undefined;
   let isSlow = false;
   let isVerifySlow = false;
+  let isLoginSlow = false;
   const held = async () => {
     if (!isSlow) return;
     isSlow = false;
@@ -43,7 +44,8 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
     ...client,
     sendPin: (...args) => held().then(() => client.sendPin(...args)),
     resendPin: (...args) => held().then(() => client.resendPin(...args)),
-    verifyPin: (...args) => (isVerifySlow ? Promise.resolve() : held()).then(() => client.verifyPin(...args)),
+    verifyPin: (...args) =>
+      (isVerifySlow || isLoginSlow ? Promise.resolve() : held()).then(() => client.verifyPin(...args)),
   };
   let isHostSlow = false;
   let refusesUsers = false;
@@ -80,6 +82,15 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
         await held();
         Reflect.set(req.session, 'note', 'written long after it was read');
         res.end();
+      });
+      app.post('/later', (req, res, next) => {
+        const finish = async (error: unknown, user?: Express.User | false) => {
+          if (error || !user) return next(error ?? new Error('refused'));
+          // An audit log, say.
+          if (isLoginSlow) await held();
+          req.logIn(user, (failed: unknown) => (failed ? next(failed) : res.end()));
+        };
+        passport.authenticate('sms-otp', { phase: 'check' } as object, finish)(req, res, next);
       });
       app.get('/secret', requireSmsOtp() as never, (_req, res) => res.end());
       for (const [path, options] of Object.entries({
@@ -133,12 +144,13 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
   async function holding(
     path: string,
     form: object,
-    by: 'service' | 'host' | 'verify',
+    by: 'service' | 'host' | 'verify' | 'login',
     meanwhile: () => Promise<unknown>,
   ) {
     isSlow = true;
     isHostSlow = by === 'host';
     isVerifySlow = by === 'verify';
+    isLoginSlow = by === 'login';
     const waiting = new Promise<void>((resolve) => {
       arrived = resolve;
     });
@@ -235,6 +247,28 @@ it('is not undone by the right PIN, where that login was ending the session at t
   expect([status, headers['set-cookie']]).toEqual([500, undefined]);
   expect(host.errors).toEqual([new Error('The session was ended while the request was under way')]);
   expect((await get('/me')).body.user).toBeNull();
+});
+
+it('is not undone by the right PIN, where the host does something else before it logs in', async () => {
+  const { post, get, held, host } = await site();
+  await post('/login');
+  const meanwhile = async () => {
+    expect((await post('/logout')).status).toBe(200);
+  };
+  const { status, headers } = await held('/later', { pin: PIN }, 'login', meanwhile);
+  expect([status, headers['set-cookie']]).toEqual([500, undefined]);
+  expect(host.errors).toEqual([new Error('The session was ended while the request was under way')]);
+  expect((await get('/secret')).status).toBe(403);
+});
+
+it('nor is a login by the second of two clicks on its PIN, which finds no session any more', async () => {
+  const { post, host } = await site();
+  await post('/login');
+  const first = await post('/login/pin', { pin: PIN });
+  expect([first.status, first.headers['set-cookie']?.length]).toEqual([200, 1]);
+  const second = await post('/told', { pin: PIN });
+  expect([second.status, second.headers['set-cookie']]).toEqual([302, undefined]);
+  expect(host.errors).toEqual([]);
 });
 
 it('is not undone with a proof that the session had before', async () => {

@@ -19,6 +19,7 @@ import {
   PIN,
   serve,
 } from '../support/host.js';
+import { SECRET, sharedCounters } from '../support/limiters.js';
 import { type Patch, withoutGuard } from '../support/mutant.js';
 import { mapStore } from '../support/stores.js';
 
@@ -55,6 +56,12 @@ const FAILURES: Patch = {
   file: 'budgets.ts',
   from: '...(fresh ? failureAsks(payer) : []),',
   to: '',
+};
+/** Gives nothing back that a cooldown has refused. */
+const GIVE_BACK: Patch = {
+  file: 'budgets.ts',
+  from: 'if (!gauge.isCooldown) await',
+  to: 'if (!gauge.isCooldown || refused) await',
 };
 
 interface Run {
@@ -352,4 +359,52 @@ it('the guards are there to be taken out', async () => {
   const { SmsOtpStrategy }: typeof Package = await withoutGuard(CLAIM);
   const host = createHost(fakeClient(), { Strategy: SmsOtpStrategy });
   expect((await host.browser().issue(PHONE)).status).toBe(202);
+});
+
+describe('a cooldown that some give back while others are refused, its store far away', () => {
+  const late = () => new Promise((resolve) => setTimeout(resolve, Math.random() * 6));
+  const slow =
+    <A extends unknown[], T>(method: (...args: A) => Promise<T>) =>
+    async (...args: A): Promise<T> => {
+      await late();
+      return method(...args).finally(late);
+    };
+
+  /** The most messages that one number got in its cooldown, over many numbers. */
+  async function most(options: HostOptions): Promise<number> {
+    const { limiter } = sharedCounters();
+    const client = fakeClient();
+    const host = createHost(client, {
+      ...options,
+      strategy: {
+        limiter: (asked: Package.LimiterOptions) => {
+          const { consume, reward, get, delete: forget } = limiter(asked);
+          return { consume: slow(consume), reward: slow(reward), get: slow(get), delete: slow(forget) };
+        },
+        secret: SECRET,
+        budgets: { uncompletedPerClient: null, countryCompletion: null },
+        beforeSend: ({ req }) => Reflect.get(Object(req.body), 'captcha') === 'good',
+      },
+    });
+    const address = await serve(host);
+    const phones = Array.from({ length: 40 }, (_, index) => `+38591${6_000_000 + index}`);
+    for (const phone of phones) {
+      const answers = await all(async (index) => {
+        await new Promise((resolve) => setTimeout(resolve, 2 * index));
+        return host.browser(address).post('/login', { phone, captcha: index % 3 ? 'bad' : 'good' });
+      });
+      const codes = new Set(answers.map(({ body }) => body.outcome.code));
+      expect(codes).toContain('too_many_requests');
+    }
+    return Math.max(...phones.map((phone) => client.sends.filter(({ to }) => to === phone).length));
+  }
+
+  it('lets one message through', async () => {
+    expect(await most({})).toBe(1);
+  });
+
+  it('lets more through where whoever was refused gives back, too', async () => {
+    const { SmsOtpStrategy } = await withoutGuard(GIVE_BACK);
+    expect(await most({ Strategy: SmsOtpStrategy })).toBeGreaterThan(1);
+  });
 });
