@@ -1,5 +1,5 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { reasonOf, StartupError } from './startup-error.js';
 
@@ -23,8 +23,7 @@ export function deriveSecret(sessionSecret: string, purpose: string): string {
 
 function makeOrRead(file: string): string {
   try {
-    // `wx` fails where the file is there: of two processes that start together one makes it, the other reads it.
-    writeFileSync(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
+    if (!existsSync(file)) make(file);
   } catch (error) {
     if (reasonOf(error) !== 'EEXIST') throw unusable(file, error);
   }
@@ -32,6 +31,18 @@ function makeOrRead(file: string): string {
     return readFileSync(file, 'utf8').trim();
   } catch (error) {
     throw unusable(file, error);
+  }
+}
+
+// It gets its name once it is whole, unless it is there by then: of two processes that start together one makes it, and
+// the other reads all of it.
+function make(file: string): void {
+  const unnamed = `${file}.${randomBytes(8).toString('hex')}`;
+  writeFileSync(unnamed, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+  try {
+    linkSync(unnamed, file);
+  } finally {
+    unlinkSync(unnamed);
   }
 }
 

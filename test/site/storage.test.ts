@@ -1,6 +1,8 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Cookie, type SessionData } from 'express-session';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Database, openDatabase, sweep, sweepRegularly } from '../../example-app/src/database.js';
@@ -94,6 +96,29 @@ describe('the session secret', () => {
     expect(secret).toMatch(/^[0-9a-f]{64}$/);
     expect(keptSessionSecret(folder)).toBe(secret);
     expect(statSync(join(folder, 'session-secret')).mode & 0o777).toBe(0o600);
+  });
+
+  it('is one for all processes that start together, and leaves nothing else in the folder', async () => {
+    const secrets = new URL('../../example-app/dist/secrets.js', import.meta.url).href;
+    // Each starts once all are there, and makes one after the other.
+    const script = `
+      import { mkdirSync } from 'node:fs';
+      import { keptSessionSecret } from ${JSON.stringify(secrets)};
+      const [at] = process.argv.slice(-1);
+      while (Date.now() < Number(at));
+      for (let index = 0; index < 100; index += 1) {
+        mkdirSync('secret-' + index, { recursive: true });
+        console.log(keptSessionSecret('secret-' + index));
+      }`;
+    const started = String(Date.now() + 1500);
+    const run = promisify(execFile);
+    const made = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        run(process.execPath, ['--input-type=module', '-e', script, started], { cwd: folder }),
+      ),
+    );
+    expect(new Set(made.map(({ stdout }) => stdout)).size).toBe(1);
+    expect(readdirSync(join(folder, 'secret-0'))).toEqual(['session-secret']);
   });
 
   it('is refused with a sentence when the file holds something else', () => {
