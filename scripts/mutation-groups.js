@@ -33,10 +33,7 @@ export const groups = {
   },
   'second-factor': {
     mutate: ['lib/second-factor.ts', 'lib/marks.ts'],
-    tests: [
-      ...secondFactor,
-      'test/{challenge,challenge/late,attacks/second-factor,attacks/late,attacks/process}.test.ts',
-    ],
+    tests: [...secondFactor, 'test/{challenge,challenge/late}.test.ts', ...attacks],
   },
   strategy: {
     mutate: ['lib/strategy.ts'],

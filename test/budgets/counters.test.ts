@@ -547,6 +547,17 @@ describe('a check', () => {
     expect(await counters.takeCheck(payer(), challenge)).toMatchObject({ granted: true, attemptsUsed: 2 });
   });
 
+  it('whose counter is lost after the look goes on from the count in the challenge, too', async () => {
+    const { store, counters } = setUp();
+    await counters.takeCheck(payer(), challenge);
+    await counters.takeCheck(payer(), challenge);
+    const later = { ...challenge, attemptsUsed: 2 };
+    expect(await counters.takeCheck(payer(), later)).toMatchObject({ granted: true, attemptsUsed: 3 });
+    store.next('consume', 'attempts', () => store.empty());
+    expect(await counters.takeCheck(payer(), later)).toMatchObject({ granted: true, attemptsUsed: 3 });
+    expect(await counters.attemptsUsed('C')).toBe(3);
+  });
+
   it('whose counter was lost goes on from the count in the challenge', async () => {
     const { store, counters } = setUp();
     expect(await counters.takeCheck(payer(), { id: 'C', attemptsUsed: 3 })).toMatchObject({
