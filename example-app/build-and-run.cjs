@@ -1,5 +1,5 @@
 const { spawn } = require('node:child_process');
-const { existsSync, readdirSync, statSync } = require('node:fs');
+const { chmodSync, existsSync, readdirSync, statSync } = require('node:fs');
 const { join } = require('node:path');
 const { pathToFileURL } = require('node:url');
 
@@ -74,7 +74,10 @@ async function start() {
   if (!['typescript', 'express', 'libsql', 'pino'].every(has)) {
     throw new Error('The site needs the development dependencies: run `npm ci` first, without --omit=dev.');
   }
-  if (!builds.every(isFresh)) await build();
+  if (builds.every(isFresh)) return;
+  await build();
+  // npm makes it executable where it links it, but npx remembers the link of an earlier clone in this folder.
+  chmodSync(join(root, 'dist/cli/index.js'), 0o755);
 }
 
 start().then(
