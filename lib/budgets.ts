@@ -252,14 +252,14 @@ export function createCounters(settings: CounterSettings): Counters {
   const perNumber = gauges('sendsPerNumber');
   const calls = gauges('callsPerNumber');
   // Many users together may not send a number what one may not: what they type, or have in their accounts, may be a
-  // stranger's.
+  // stranger's. Each has a cooldown of their own, where there is another limit.
   const { usersPerNumber: users } = settings;
+  const forNumber = budgets.sendsPerNumber ?? [];
+  const longer = forNumber.filter(({ points }) => points > 1);
   const perNumberInAll = users
-    ? (budgets.sendsPerNumber ?? [])
-        .filter(({ points }) => points > 1)
-        .map(({ points, duration }) =>
-          gauge('sendsPerNumber', { points: points * users, duration }, 'sendsPerNumberInAll'),
-        )
+    ? (longer.length > 0 ? longer : forNumber).map(({ points, duration }) =>
+        gauge('sendsPerNumber', { points: points * users, duration }, 'sendsPerNumberInAll'),
+      )
     : [];
   const perClient = {
     4: gauges('uncompletedPerClient'),

@@ -326,6 +326,24 @@ describe('a send', () => {
     expect(await ask('u16')).toEqual(refused('sendsPerNumber', HOUR));
   });
 
+  it.each([1, 3])(
+    'to a number of %i users at the most has no more where each limit is of one point',
+    async (users) => {
+      const hourly = [
+        { points: 1, duration: 60 },
+        { points: 1, duration: 3600 },
+      ];
+      const { counters } = setUp({ ...only({ sendsPerNumber: hourly }), usersPerNumber: users });
+      const ask = (subject: string) => counters.takeSend(payer({ subject }), FRESH);
+      for (let user = 1; user <= users; user += 1) await granted(ask(`u${user}`));
+      expect(await ask('another')).toMatchObject({ granted: false, retryAfterSeconds: HOUR });
+      later(60);
+      expect(await ask('another')).toMatchObject({ granted: false, retryAfterSeconds: HOUR - 60 });
+      later(HOUR - 60);
+      await granted(ask('another'));
+    },
+  );
+
   it('of a client without an address has no credit and counts for no client', async () => {
     const { store, counters } = setUp();
     expect(await granted(counters.takeSend(payer({ client: undefined }), FRESH))).toMatchObject({
