@@ -2,7 +2,7 @@ import { type FindingCode, Infobip2faClient } from 'passport-sms-otp/infobip';
 import { type Simulator, type SimulatorOptions, startSimulator } from 'passport-sms-otp/simulator';
 import { afterAll, describe, expect, it } from 'vitest';
 import { runCommand, runOnTerminal } from '../support/command-line.js';
-import { findClosedPort } from '../support/service.js';
+import { freePort } from '../support/ports.js';
 
 const KEYS = [
   { key: 'may-send', scopes: ['2fa:pin:send'] },
@@ -182,7 +182,7 @@ const scenarios: Scenario[] = [
   },
   {
     what: 'an address where nobody is',
-    wrong: async () => ({ INFOBIP_BASE_URL: `http://127.0.0.1:${await findClosedPort()}` }),
+    wrong: async () => ({ INFOBIP_BASE_URL: `http://127.0.0.1:${await freePort()}` }),
     finds: ['service_unreachable'],
   },
 ];

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { type Simulator, startSimulator } from 'passport-sms-otp/simulator';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { printed, runCommand } from '../support/command-line.js';
-import { findClosedPort, startService } from '../support/service.js';
+import { freePort } from '../support/ports.js';
+import { startService } from '../support/service.js';
 
 const SECRET = 'a-key-that-nobody-may-see';
 const TO = '+385911234567';
@@ -217,7 +218,7 @@ describe('passport-sms-otp send, resend, verify and status', { timeout: 60_000 }
     expect(JSON.parse(wrong.stdout).error).toMatchObject({
       violations: [{ property: 'placeholders', violation }],
     });
-    const nobody = { ...env, INFOBIP_BASE_URL: `http://127.0.0.1:${await findClosedPort()}` };
+    const nobody = { ...env, INFOBIP_BASE_URL: `http://127.0.0.1:${await freePort()}` };
     const lost = await runCommand(['send', TO], { env: nobody });
     expect(lost).toMatchObject({ status: 3, stdout: '' });
     expect(lost.stderr).toMatch(

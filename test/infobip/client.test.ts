@@ -5,7 +5,8 @@ import { Agent } from 'undici';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OtpClient } from '../../lib/otp-client.js';
 import { operationOf, operations, requestErrors } from '../support/openapi.js';
-import { failureOf, findClosedPort, type Service, startService } from '../support/service.js';
+import { freePort } from '../support/ports.js';
+import { failureOf, type Service, startService } from '../support/service.js';
 
 const PIN_ID = '9C817C6F8AF3D48F9FE553282AFA2B67';
 const SENT = { pinId: PIN_ID, to: '385911234567', smsStatus: 'MESSAGE_SENT' };
@@ -529,7 +530,7 @@ describe('repeating', () => {
   });
 
   it('asks a second time, and no third, where nothing listened', async () => {
-    const port = await findClosedPort();
+    const port = await freePort();
     let dispatched = 0;
     const counting = new Agent().compose((dispatch) => (options, handler) => {
       dispatched += 1;

@@ -1,6 +1,7 @@
 import { diagnose2fa, Infobip2faClient, type SiteExpectations } from 'passport-sms-otp/infobip';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { failureOf, findClosedPort, type Reply, type Service, startService } from '../support/service.js';
+import { freePort } from '../support/ports.js';
+import { failureOf, type Reply, type Service, startService } from '../support/service.js';
 
 const CONFIGURATION = {
   pinAttempts: 5,
@@ -221,7 +222,7 @@ describe('diagnose2fa', () => {
     replies[''] = { body: '<html>' };
     expect(await codes()).toEqual(['error service_unreachable']);
     const lost = new Infobip2faClient({
-      baseUrl: `http://127.0.0.1:${await findClosedPort()}`,
+      baseUrl: `http://127.0.0.1:${await freePort()}`,
       apiKey: 'some-key',
     });
     const findings = await diagnose2fa(lost, IDS);

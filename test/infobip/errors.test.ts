@@ -4,14 +4,8 @@ import { Infobip2faClient, InfobipError, type InfobipErrorCode } from 'passport-
 import { Agent, MockAgent } from 'undici';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { recordUndici } from '../support/diagnostics.js';
-import {
-  failureOf,
-  findClosedPort,
-  type Reply,
-  type Seen,
-  type Service,
-  startService,
-} from '../support/service.js';
+import { freePort } from '../support/ports.js';
+import { failureOf, type Reply, type Seen, type Service, startService } from '../support/service.js';
 
 const SMS = { channel: 'sms', applicationId: 'APP', messageId: 'MSG', to: '+385911234567' } as const;
 
@@ -177,7 +171,7 @@ describe('InfobipError', () => {
     expect(Object.getOwnPropertyNames(bare).sort()).toEqual(['code', 'message', 'stack']);
     expect(bare).toBeInstanceOf(Error);
 
-    const port = await findClosedPort();
+    const port = await freePort();
     const lost = new Infobip2faClient({ baseUrl: `http://127.0.0.1:${port}`, apiKey: 'some-key' });
     const error = await failureOf(lost.verifyPin('PIN', '123456'));
     expect({ ...Object(error) }).toEqual({ code: 'ERR_INFOBIP_UNREACHABLE', sent: false });
@@ -376,7 +370,7 @@ describe('secrets', () => {
   });
 
   it('are not shown when nothing answers, or too late, or half', async () => {
-    const port = await findClosedPort();
+    const port = await freePort();
     const lost = new Infobip2faClient({ baseUrl: `http://127.0.0.1:${port}`, apiKey: KEY });
     const late = new Infobip2faClient({ baseUrl: echoing.url, apiKey: KEY, timeoutMs: 50 });
     for (const [name, call] of calls.slice(0, 3)) {

@@ -4,6 +4,7 @@ import { Infobip2faClient } from 'passport-sms-otp/infobip';
 import { type Fault, type Simulator, startSimulator } from 'passport-sms-otp/simulator';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Browser, createHost, type Host, type HostOptions, PHONE } from '../support/host.js';
+import { freePort } from '../support/ports.js';
 
 let simulator: Simulator;
 let client: Infobip2faClient;
@@ -11,7 +12,8 @@ const started = Date.UTC(2026, 0, 1, 12);
 
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: started });
-  simulator = await startSimulator();
+  // A port that no other server of the tests gets once this one is closed.
+  simulator = await startSimulator({ port: await freePort() });
   client = new Infobip2faClient({ baseUrl: simulator.url, apiKey: simulator.apiKey, timeoutMs: 500 });
 });
 

@@ -85,13 +85,6 @@ export async function startService(first: Answerer | Reply = {}): Promise<Servic
   };
 }
 
-/** A port of the loopback on which nothing listens. */
-export async function findClosedPort(): Promise<number> {
-  const service = await startService();
-  await service.close();
-  return service.port;
-}
-
 /** What the promise was rejected with. */
 export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   try {
