@@ -227,7 +227,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
     checkRoute(turn);
     const phase = phaseOf(turn);
-    const sessionIds = idsOf(req);
+    const sessionIds = phase === 'issue' ? idsOf(req) : [];
     const begun = challenges.begin(req);
     await (isBetweenFactors && phase === 'issue' ? orAnew(req, begun) : begun);
     if (phase === 'check') return check(turn);

@@ -24,6 +24,14 @@ function visit(options: HostOptions = {}) {
   return { client, host, browser: host.browser() };
 }
 
+// A page that makes a session.
+const withStart: HostOptions['routes'] = (app) => {
+  app.get('/start', (req, res) => {
+    Reflect.set(req.session, 'visited', true);
+    res.end();
+  });
+};
+
 describe('an issue', () => {
   it('for the number of the open challenge is a resend once the cooldown is over', async () => {
     const { client, browser } = visit();
@@ -92,12 +100,7 @@ describe('an issue', () => {
     const one = visit({
       session: { store },
       strategy,
-      routes: (app) => {
-        app.get('/start', (req, res) => {
-          Reflect.set(req.session, 'visited', true);
-          res.end();
-        });
-      },
+      routes: withStart,
     });
     const two = visit({
       session: { store },
@@ -133,12 +136,7 @@ describe('an issue', () => {
   ])('%s', async (_what, budgets) => {
     const { client, host } = visit({
       strategy: { budgets },
-      routes: (app) => {
-        app.get('/start', (req, res) => {
-          Reflect.set(req.session, 'visited', true);
-          res.end();
-        });
-      },
+      routes: withStart,
     });
     const browser = host.browser(await serve(host));
     await browser.get('/start');
@@ -164,12 +162,7 @@ describe('an issue', () => {
   it('of two clicks at once sends one SMS also where the one before them has failed', async () => {
     const { client, host } = visit({
       strategy: { budgets: { sendsPerNumber: null } },
-      routes: (app) => {
-        app.get('/start', (req, res) => {
-          Reflect.set(req.session, 'visited', true);
-          res.end();
-        });
-      },
+      routes: withStart,
     });
     const browser = host.browser(await serve(host));
     await browser.get('/start');
