@@ -229,6 +229,7 @@ export function createCounters(settings: CounterSettings): Counters {
   // A limiter in memory answers at once; a deadline would only cost a timer.
   const asked = <T>(answer: Promise<T>): Promise<T> =>
     inMemory ? answer : fromStore(answer, storeTimeoutMs);
+  const doneWithinMs = inMemory ? CLOCK_SLACK_MS : CLOCK_SLACK_MS + storeTimeoutMs;
 
   const limiterOf = (options: LimiterOptions): Limiter => {
     const limiter = settings.limiter(options);
@@ -559,11 +560,14 @@ export function createCounters(settings: CounterSettings): Counters {
     if (await isOpen(limiter, key, until)) await asked(limiter.delete(key));
   }
 
-  // A window that ends in a moment does so by itself: it must not be over between this look and what follows.
+  // A window that ends in a moment does so by itself: it must not be over before what follows this look has been done,
+  // which a store that stands still may do late.
   async function isOpen(limiter: Limiter, key: string, until: number): Promise<boolean> {
-    if (Date.now() + CLOCK_SLACK_MS >= until) return false;
+    const askedAt = Date.now();
+    if (askedAt + doneWithinMs >= until) return false;
     const result = await asked(limiter.get(key));
-    return result !== null && result.consumedPoints > 0 && result.msBeforeNext > 0 && !isLater(result, until);
+    if (result === null || result.consumedPoints <= 0) return false;
+    return Date.now() + doneWithinMs < askedAt + result.msBeforeNext && !isLater(result, until);
   }
 
   async function giveAttemptBack(challengeId: string): Promise<void> {
@@ -668,16 +672,17 @@ export function createCounters(settings: CounterSettings): Counters {
         refusal: await judge(current),
         /** Counts a send first and then judges those before it: of many at once no more pass than may. */
         async take(ticket: Taken[]): Promise<Refusal | undefined> {
+          let refused: Refusal | undefined;
           try {
             const { taken, result } = await take(sent, key(code, now));
             ticket.push(taken);
-            const refused = await judge(result.consumedPoints - 1);
-            if (refused) await giveBack(ticket);
-            return refused;
+            refused = await judge(result.consumedPoints - 1);
           } catch (thrown) {
             await giveBack(ticket).catch(() => undefined);
             throw thrown;
           }
+          if (refused) await giveBack(ticket);
+          return refused;
         },
       };
     }
