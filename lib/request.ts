@@ -117,6 +117,14 @@ export function detachSession(req: RequestLike): void {
   Reflect.set(req, 'sessionID', undefined);
 }
 
+/** Takes the session off the request and gives it a new one, of nobody's and with an id of its own. */
+export function renewSession(req: RequestLike): void {
+  const store = property(req, 'sessionStore');
+  const generate = property(store, 'generate');
+  dropSession(req);
+  if (typeof generate === 'function') Reflect.apply(generate, store, [req]);
+}
+
 /** Whether the session has lost its id: its cookie will not be sent. */
 export function isDetached(req: RequestLike): boolean {
   return Reflect.has(req, 'sessionID') && property(req, 'sessionID') === undefined;

@@ -2,8 +2,8 @@
 
 import PassportStrategy from 'passport-strategy';
 import { type Action, type Phase, type SmsOtpAuthenticateOptions, setHeader, type Turn } from './action.js';
-import type { Challenge } from './challenge.js';
 import { createCheck } from './check.js';
+import { createClicks } from './clicks.js';
 import { createDelivery } from './delivery.js';
 import { endedSessions } from './ended.js';
 import { alreadyAnswered, asError, isStoreError, SessionEnded } from './errors.js';
@@ -22,7 +22,6 @@ import { createParts } from './parts.js';
 import { isTarget, type NoTarget, type Target } from './recipient.js';
 import {
   bodyField,
-  cookieSessionIds,
   detachSession,
   dropSession,
   hasOldPassport,
@@ -34,6 +33,7 @@ import {
   isSameSite,
   property,
   type RequestLike,
+  renewSession,
   signedInAs,
 } from './request.js';
 import { ownEntry } from './session.js';
@@ -42,9 +42,6 @@ import type { Verify } from './verify.js';
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
 // (a password) was proved then and not now.
 const LONGEST_CHAIN_MS = 3_600_000;
-
-// Between two clicks, and until the password of the second is checked.
-const CLICK_MS = 10_000;
 
 // Passport adds one for each failure: a visitor who never looks at a page would fill the store with them.
 const MOST_MESSAGES = 20;
@@ -159,10 +156,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   const check = createCheck(parts, verify);
   const knownRoutes = new WeakSet<object>();
   const isBetweenFactors = !settings.signedIn && !recipients.isTypedByStranger;
-  // Issues of this process that are under way, by session and recipient: a double click waits for the first.
-  const underWay = new Map<string, Promise<Challenge | undefined>>();
-  // Ids of sessions that an issue has just signed out and given another id.
-  const signedOut = new Set<unknown>();
+  const clicks = createClicks(isBetweenFactors);
 
   return isBetweenFactors ? decideBetweenFactors : decide;
 
@@ -191,7 +185,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;
       // Whoever signed out stays out, and who is signed in by now stays in. The request goes on with a session of nobody's.
-      makeAnew(turn.req);
+      renewSession(turn.req);
       // Passport may want to leave a message. But its cookie must not take the place of one that the browser has got
       // meanwhile, from the request that ended this session.
       detachSession(turn.req);
@@ -227,9 +221,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
     checkRoute(turn);
     const phase = phaseOf(turn);
-    const sessionIds = phase === 'issue' ? idsOf(req) : [];
+    const sessionIds = phase === 'issue' ? clicks.idsOf(req) : [];
     const begun = challenges.begin(req);
-    await (isBetweenFactors && phase === 'issue' ? orAnew(req, begun) : begun);
+    await (isBetweenFactors && phase === 'issue' ? clicks.orAnew(req, begun) : begun);
     if (phase === 'check') return check(turn);
     if (served.has(req)) {
       throw misconfigured(
@@ -276,14 +270,6 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     throw misconfigured(`the phase is ${JSON.stringify(phase)}; it must be 'issue', 'resend' or 'check'`);
   }
 
-  // Those that the request came with, before the sign-out gives the session another one: two clicks have the same.
-  function idsOf(req: RequestLike): string[] {
-    const id = property(req, 'sessionID');
-    if (typeof id !== 'string') return [];
-    // The first click, or the password that signed in, has replaced the one that the browser knows.
-    return isBetweenFactors && isNewSession(req) ? [id, ...cookieSessionIds(req)] : [id];
-  }
-
   async function issue(turn: Turn, sessionIds: readonly string[]): Promise<Action> {
     const target = await takeRecipient(turn.req);
     if (!isTarget(target)) {
@@ -300,8 +286,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     const open = await delivery.openFor(turn, target, channel);
     if (open === undefined) {
       const { subject, phoneNumber, email } = target;
-      const keys = sessionIds.map((id) => JSON.stringify([id, subject, phoneNumber, email]));
-      return oneByOne(keys, (earlier) => delivery.send(turn, target, channel, { earlier }));
+      return clicks.join(sessionIds, [subject, phoneNumber, email], (earlier) =>
+        delivery.send(turn, target, channel, { earlier }),
+      );
     }
     if (Date.now() < open.cooldownUntil) return delivery.alreadyOnItsWay(turn, open);
     return delivery.again(turn, open, channel, true);
@@ -319,31 +306,10 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     // Nobody to sign out, and an id that nobody else knows: a visitor with no password gets no session in the store.
     if (signedInAs(req) === undefined && isNewSession(req) && !isDetached(req)) return resolved;
     // It goes over into the new one, unless it has ended meanwhile.
-    await orAnew(req, challenges.catchUp(req));
-    const before = property(req, 'sessionID');
-    if (before !== undefined) {
-      signedOut.add(before);
-      setTimeout(() => signedOut.delete(before), CLICK_MS).unref();
-    }
+    await clicks.orAnew(req, challenges.catchUp(req));
+    clicks.willSignOut(property(req, 'sessionID'));
     await signOutForSure(req, id);
     return resolved;
-  }
-
-  // The first of two clicks has ended the session of the second, which needs nothing of it and gets one of its own.
-  async function orAnew(req: RequestLike, living: Promise<void>): Promise<void> {
-    try {
-      await living;
-    } catch (thrown) {
-      if (!(thrown instanceof SessionEnded && signedOut.has(property(req, 'sessionID')))) throw thrown;
-      makeAnew(req);
-    }
-  }
-
-  function makeAnew(req: RequestLike): void {
-    const store = property(req, 'sessionStore');
-    const generate = property(store, 'generate');
-    dropSession(req);
-    if (typeof generate === 'function') Reflect.apply(generate, store, [req]);
   }
 
   // The id of a session that was made in this request, and in which somebody is signed in. It is off the request until
@@ -363,30 +329,6 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       dropSession(req);
       throw thrown;
     }
-  }
-
-  async function oneByOne(
-    keys: readonly string[],
-    act: (earlier: Promise<Challenge | undefined> | undefined) => Promise<Action>,
-  ): Promise<Action> {
-    const earlier = keys.map((key) => underWay.get(key)).find(Boolean);
-    const acting = act(earlier);
-    if (earlier) return acting;
-    const forget = (): void => {
-      for (const key of keys) underWay.delete(key);
-    };
-    const found = acting.then(
-      (action) => {
-        const challenge = 'challenge' in action ? action.challenge : undefined;
-        // The second click's password may take its time, and its session knows nothing of what the first has found.
-        if (challenge && isBetweenFactors) setTimeout(forget, CLICK_MS).unref();
-        else forget();
-        return challenge;
-      },
-      () => void forget(),
-    );
-    for (const key of keys) underWay.set(key, found);
-    return acting;
   }
 
   async function resend(turn: Turn): Promise<Action> {

@@ -36,7 +36,7 @@ export const groups = {
     tests: [...secondFactor, 'test/{challenge,challenge/late}.test.ts', ...attacks],
   },
   strategy: {
-    mutate: ['lib/strategy.ts'],
+    mutate: ['lib/strategy.ts', 'lib/clicks.ts'],
     tests: [...strategy, ...secondFactor, ...attacks, 'test/options.test.ts'],
   },
   check: {

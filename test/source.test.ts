@@ -105,6 +105,7 @@ const HOUSE = [
   'action.ts',
   'parts.ts',
   'delivery.ts',
+  'clicks.ts',
   'check.ts',
   'strategy.ts',
   'origin-bound.ts',
