@@ -113,9 +113,27 @@ export function memoryLimiter(options: LimiterOptions): Limiter {
   // Not async: once the limiter is there, its own promise is the answer.
   const ask = <T>(question: (limiter: Limiter) => Promise<T>): Promise<T> =>
     made ? question(made) : ready().then(question);
+  // Keys that a reward may have left without a point, each with its last one. They are forgotten: whoever names ever
+  // new numbers and gets every point back would fill the memory otherwise.
+  const rewarded = new Map<string, symbol>();
+  const consume = (limiter: Limiter, key: string, points?: number) => {
+    rewarded.delete(key);
+    return limiter.consume(key, points);
+  };
+  async function reward(limiter: Limiter, key: string, points?: number): Promise<LimiterResult> {
+    const mine = Symbol(key);
+    rewarded.set(key, mine);
+    const result = await limiter.reward(key, points);
+    // It has been counted at once: what others have asked for in the meantime came later.
+    if (rewarded.get(key) === mine) {
+      rewarded.delete(key);
+      if (result.consumedPoints === 0) await limiter.delete(key);
+    }
+    return result;
+  }
   return {
-    consume: (key, points) => ask((limiter) => limiter.consume(key, points)),
-    reward: (key, points) => ask((limiter) => limiter.reward(key, points)),
+    consume: (key, points) => ask((limiter) => consume(limiter, key, points)),
+    reward: (key, points) => ask((limiter) => reward(limiter, key, points)),
     get: (key) => ask((limiter) => limiter.get(key)),
     delete: (key) => ask((limiter) => limiter.delete(key)),
   };

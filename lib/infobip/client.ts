@@ -304,6 +304,8 @@ export class Infobip2faClient implements OtpClient {
     }
     let isRenewed = false;
     for (let attempt = 1; ; attempt += 1) {
+      // Before the token is asked for: nobody would wait for it, and one that cannot be had would end the process.
+      signal?.throwIfAborted();
       const header = this.#authorizer.header();
       const authorization = isString(header) ? header : await unlessAborted(header, signal);
       request.headers.authorization = authorization;
@@ -374,7 +376,6 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   if (signal === undefined) {
     return await promise;
   }
-  signal.throwIfAborted();
   let onAbort = (): void => {};
   const aborted = new Promise<never>((_resolve, reject) => {
     onAbort = () => reject(signal.reason);

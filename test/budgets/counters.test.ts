@@ -12,6 +12,7 @@ import {
   type Limiter,
   type LimiterOptions,
   type LimiterResult,
+  memoryLimiter,
   type Payer,
   type SendGrant,
 } from '../../lib/budgets.js';
@@ -1026,6 +1027,53 @@ describe('a country', () => {
     await send(site, 1, { country: undefined });
     await site.counters.takeSend(payer(), AGAIN);
     expect(site.store.calls).toEqual([]);
+  });
+});
+
+describe('the limiter in memory', () => {
+  const limiter = () => memoryLimiter({ keyPrefix: 'p', points: 5, duration: 60, purpose: 'budget' });
+
+  it('keeps no key whose points have all come back', async () => {
+    const memory = limiter();
+    for (let point = 0; point < 3; point += 1) await memory.consume('key', 1);
+    await memory.reward('key', 1);
+    expect(await memory.get('key')).toMatchObject({ consumedPoints: 2 });
+    await Promise.all([memory.reward('key', 1), memory.reward('key', 1)]);
+    expect(await memory.get('key')).toBeNull();
+  });
+
+  it('keeps one that is counted again in the same moment, or that holds a point too few', async () => {
+    const memory = limiter();
+    await memory.consume('key', 1);
+    await Promise.all([memory.reward('key', 1), memory.consume('key', 1)]);
+    expect(await memory.get('key')).toMatchObject({ consumedPoints: 1 });
+    await memory.reward('other', 1);
+    expect(await memory.get('other')).toMatchObject({ consumedPoints: -1 });
+  });
+
+  it('is empty again after sends to ever new numbers that were all given back', async () => {
+    const seen: [Limiter, string][] = [];
+    const site = setUp({
+      usersPerNumber: 3,
+      limiter: (options) => {
+        const memory = memoryLimiter(options);
+        const noted = <A extends unknown[], T>(method: (key: string, ...rest: A) => T) => {
+          return (key: string, ...rest: A): T => {
+            seen.push([memory, key]);
+            return method(key, ...rest);
+          };
+        };
+        return { ...memory, consume: noted(memory.consume) };
+      },
+    });
+    for (let index = 0; index < 50; index += 1) {
+      const { ticket } = await granted(
+        site.counters.takeSend(payer({ recipient: `+3859${index}` }), { voice: true, fresh: true }),
+      );
+      await site.counters.giveBack(ticket);
+    }
+    expect(seen.length).toBeGreaterThan(300);
+    for (const [memory, key] of seen) expect(await memory.get(key)).toBeNull();
   });
 });
 

@@ -1,9 +1,12 @@
 import { Infobip2faClient } from 'passport-sms-otp/infobip';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { expectNoUnhandledRejection } from '../support/calm.js';
 import { failureOf, type Seen, type Service, startService } from '../support/service.js';
 
 const SMS = { channel: 'sms', applicationId: 'APP', messageId: 'MSG', to: '385911234567' } as const;
 const SENT = { pinId: 'PIN', smsStatus: 'MESSAGE_SENT' };
+
+expectNoUnhandledRejection();
 
 let service: Service;
 const clients: Infobip2faClient[] = [];
@@ -213,5 +216,14 @@ describe('OAuth 2 client credentials', () => {
     await expect(patient).resolves.toMatchObject({ sent: true });
     expect(tokenRequests()).toHaveLength(1);
     expect(sends()).toHaveLength(1);
+  });
+
+  it('asks for no token where the caller has gone before: nobody would hear that there is none', async () => {
+    service.answer({ status: 503 });
+    const client = clientWith(oauth);
+    const gone = { signal: AbortSignal.abort(new Error('the visitor left')) };
+    await expect(client.sendPin(SMS, gone)).rejects.toThrow('the visitor left');
+    await client.close();
+    expect(service.seen).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 /** A request as it comes from Express, Connect, Koa, Fastify or HTTP/2, read with nothing around it. */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   bodyField,
   clientAddress,
@@ -282,17 +282,35 @@ describe('whether a session is new', () => {
       { sessionID: 'a+/b', headers: { cookie: 'sid=s%3Aa%2B%2Fb.sig' } },
       false,
     ],
+    [
+      'its id in the cookie, every letter encoded',
+      { sessionID: 'aé', headers: { cookie: 'sid=s%3a%61%C3%a9.s' } },
+      false,
+    ],
     ['its id in the cookie, as it is', { sessionID: 'a+/b', headers: { cookie: 'sid=a+/b' } }, false],
     [
       'its id in the cookie, encoded, and a name that cannot be decoded',
       { sessionID: 'a+/b', headers: { cookie: '%zz=s%3Aa%2B%2Fb.sig' } },
       false,
     ],
+    [
+      'an id that is in no cookie whole',
+      { sessionID: 'a+b', headers: { cookie: 'sid=a; b=%2; c=Bb' } },
+      true,
+    ],
     ['an id that is no text', { sessionID: 5, headers: { cookie: 'sid=5' } }, true],
     ['an id of letters that a missing cookie is not made of', { sessionID: 'was' }, true],
   ])('with %s: %3$s', (_case, more, is) => {
     expect(isNewSession(request(more))).toBe(is);
   });
+});
+
+it('is found out without an error for each of thousands of cookies that cannot be decoded', () => {
+  const decode = vi.spyOn(globalThis, 'decodeURIComponent');
+  onTestFinished(() => decode.mockRestore());
+  const req = request({ sessionID: 'abc', headers: { cookie: '%;'.repeat(7900) } });
+  expect([isNewSession(req), cookieSessionIds(req)]).toEqual([true, []]);
+  expect(decode.mock.results.filter(({ type }) => type === 'throw')).toEqual([]);
 });
 
 describe('the address of a client', () => {
