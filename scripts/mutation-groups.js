@@ -36,9 +36,10 @@ export const groups = {
     tests: [...secondFactor, 'test/{challenge,challenge/late}.test.ts', ...attacks],
   },
   strategy: {
-    mutate: ['lib/strategy.ts', 'lib/clicks.ts'],
+    mutate: ['lib/strategy.ts'],
     tests: [...strategy, ...secondFactor, ...attacks, 'test/options.test.ts'],
   },
+  clicks: { mutate: ['lib/clicks.ts'], tests: ['test/clicks.test.ts'] },
   check: {
     mutate: ['lib/check.ts'],
     tests: [...strategy, 'test/{budgets,challenge,events,decoys}.test.ts', ...attacks],
