@@ -94,6 +94,7 @@ describe('a second click', () => {
     const failure = new Error('the store is down');
     await expect(clicks.join(['S'], ['+385911234567'], () => Promise.reject(failure))).rejects.toBe(failure);
     expect(await click(clicks)).toBeUndefined();
+    expect(await click(clicks)).toBe(challenge);
   });
 });
 
