@@ -62,6 +62,8 @@ export interface Challenge {
   decoy?: true;
   /** Counted apart from strangers. */
   known?: true;
+  /** A call has read this PIN out, or may have: whoever can hear calls knows it, also when it went by SMS before or since. */
+  called?: true;
   /** The number is a test number: by SMS and voice nothing is sent to it. */
   test?: true;
 }

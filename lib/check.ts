@@ -221,8 +221,10 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   }
 
   async function logIn(turn: Turn, challenge: Challenge): Promise<Action> {
-    const { channel, subject, phoneNumber, email } = challenge;
-    const fields = fieldsOf(challenge, channel);
+    const { subject, phoneNumber, email } = challenge;
+    // The weaker of two: a PIN that both have carried may have come from a voicemail box.
+    const channel = challenge.called ? 'voice' : challenge.channel;
+    const fields = fieldsOf(challenge, challenge.channel);
     const proof: Proof = {
       ...(channel !== 'email' && phoneNumber !== undefined && { phoneNumber }),
       ...(channel === 'email' && email !== undefined && { email }),

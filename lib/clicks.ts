@@ -5,6 +5,7 @@
 
 import type { Action } from './action.js';
 import type { Challenge } from './challenge.js';
+import { endedSessions } from './ended.js';
 import { SessionEnded } from './errors.js';
 import { cookieSessionIds, isNewSession, property, type RequestLike, renewSession } from './request.js';
 
@@ -35,8 +36,10 @@ export function createClicks(isBetweenFactors: boolean): Clicks {
   function idsOf(req: RequestLike): string[] {
     const id = property(req, 'sessionID');
     if (typeof id !== 'string') return [];
-    // The first click, or the password that signed in, has replaced the one that the browser knows.
-    return isBetweenFactors && isNewSession(req) ? [id, ...cookieSessionIds(req)] : [id];
+    if (!isBetweenFactors || !isNewSession(req)) return [id];
+    // The first click, or the password that signed in, has replaced the one that the browser knows. Nobody has checked the
+    // cookies for us, and any may look like one of a session: those of sessions that have just ended are left.
+    return [id, ...cookieSessionIds(req).filter(endedSessions(req).has)];
   }
 
   async function join(ids: readonly string[], recipient: readonly unknown[], act: Act): Promise<Action> {

@@ -104,6 +104,7 @@ export function createDelivery(parts: Parts): Delivery {
       ...(grant.credit && { credit: grant.credit }),
       ...(sent.decoy && { decoy: true }),
       ...(payer.known && { known: true }),
+      ...(channel === 'voice' && { called: true }),
       ...(sent.test && { test: true }),
     });
   }
@@ -128,8 +129,15 @@ export function createDelivery(parts: Parts): Delivery {
     const sent = await deliver({ turn, target: challenge, channel, payer, grant, challenge });
     if ('type' in sent) return sent;
     const { cooldownUntil, resendAt } = grant;
-    const decoy = sent.decoy && { decoy: true as const };
-    return keep(turn, { ...challenge, pinId: sent.pinId, channel, cooldownUntil, resendAt, ...decoy });
+    return keep(turn, {
+      ...challenge,
+      pinId: sent.pinId,
+      channel,
+      cooldownUntil,
+      resendAt,
+      ...(sent.decoy && { decoy: true }),
+      ...(channel === 'voice' && { called: true }),
+    });
   }
 
   // The session is read once more: the first of two clicks may have been answered in the meantime. Where each click
@@ -254,7 +262,9 @@ export function createDelivery(parts: Parts): Delivery {
       const isDecoy = !canReceive || challenge?.decoy === true;
       const values = placeholders && (await fromOption('placeholders', ms, () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
-      await challenges.ensureWritable(turn.req);
+      // Noted beforehand: the service may make a call and say nothing, or say it late.
+      if (challenge && channel === 'voice') await challenges.set(turn.req, { ...challenge, called: true });
+      else await challenges.ensureWritable(turn.req);
       // By a time limit of the host's: nobody would see where to type the PIN.
       if (isAnswered(turn.req)) throw alreadyAnswered('the PIN was sent');
       return isDecoy ? 'decoy' : request;

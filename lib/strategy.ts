@@ -286,7 +286,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     const open = await delivery.openFor(turn, target, channel);
     if (open === undefined) {
       const { subject, phoneNumber, email } = target;
-      return clicks.join(sessionIds, [subject, phoneNumber, email], (earlier) =>
+      // From one address: who has planted a cookie in the visitor's browser sits elsewhere.
+      return clicks.join(sessionIds, [turn.req.ip, subject, phoneNumber, email], (earlier) =>
         delivery.send(turn, target, channel, { earlier }),
       );
     }

@@ -12,6 +12,7 @@ export interface Proof<Req extends RequestLike = RequestLike> {
   email?: string;
   /** The host's user id, where `recipient` or `subject` named one at the issue. */
   subject?: string;
+  /** How the PIN came; `voice` where a call has read it out, whatever brought it besides. */
   channel: Channel;
   /** True for a test number, whose PIN is a fixed one that was sent to nobody: it should open no more than a demo account. */
   test?: true;

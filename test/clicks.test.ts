@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Action } from '../lib/action.js';
 import type { Challenge } from '../lib/challenge.js';
 import { createClicks } from '../lib/clicks.js';
+import { endedSessions } from '../lib/ended.js';
 import { SessionEnded } from '../lib/errors.js';
 import type { RequestLike } from '../lib/request.js';
 
@@ -99,15 +100,22 @@ describe('a second click', () => {
 });
 
 describe('the sessions of a click', () => {
-  const cookie = 'sid=s%3Aold.signature';
+  const cookie = 'sid=s%3Aold.signature; consent=s%3Ayes.signature';
+  const withStore = (more: object): RequestLike => {
+    const sessionStore = { destroy: (_id: string): void => undefined };
+    const req = request({ sessionStore, headers: { cookie }, ...more });
+    endedSessions(req);
+    sessionStore.destroy('old');
+    return req;
+  };
 
   it.each<[what: string, isBetweenFactors: boolean, more: object, ids: string[]]>([
-    ['none', true, { sessionID: undefined, headers: { cookie } }, []],
-    ['its own where it keeps its session', true, { sessionID: 'old', headers: { cookie } }, ['old']],
-    ['also the one it came with, between two factors', true, { headers: { cookie } }, ['new', 'old']],
-    ['not the one it came with, elsewhere', false, { headers: { cookie } }, ['new']],
+    ['none', true, { sessionID: undefined }, []],
+    ['its own where it keeps its session', true, { sessionID: 'old' }, ['old']],
+    ['also the one it came with, which has just ended, between two factors', true, {}, ['new', 'old']],
+    ['not the one it came with, elsewhere', false, {}, ['new']],
   ])('are %s', (_what, isBetweenFactors, more, ids) => {
-    expect(createClicks(isBetweenFactors).idsOf(request(more))).toEqual(ids);
+    expect(createClicks(isBetweenFactors).idsOf(withStore(more))).toEqual(ids);
   });
 });
 

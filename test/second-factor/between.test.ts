@@ -225,6 +225,8 @@ describe.each(ROUTES)('the second of two clicks (%s)', (route) => {
       });
       const browser = site.browser();
       await browser.get('/basket');
+      // What ends a session is seen from the first request on.
+      await site.browser().post('/second-factor/pin', { pin: PIN });
       const before = { Cookie: `connect.sid=${browser.cookies().get('connect.sid')}` };
       const click = (who: object) =>
         site
@@ -250,6 +252,39 @@ describe.each(ROUTES)('the second of two clicks (%s)', (route) => {
     },
   );
 });
+
+describe.each(ROUTES)(
+  'a cookie that looks like a session’s and is the same in two browsers (%s)',
+  (route) => {
+    it.each(['yes', 'ended'])('hands nobody the challenge of somebody else: s:%s', async (id) => {
+      const client = fakeClient();
+      const routes = (app: Express) => withBasket(app.set('trust proxy', 1));
+      const site = createSite(client, { routes });
+      await site.browser().post('/second-factor/pin', { pin: PIN });
+      let same = 'consent=s%3Ayes.signature';
+      if (id === 'ended') {
+        // One of the stranger's own, which has ended, planted in the visitor's browser.
+        const stranger = site.browser();
+        await stranger.get('/basket');
+        same = `x=${stranger.cookies().get('connect.sid')}`;
+        await stranger.post('/password', ALICE);
+        client.sends.length = 0;
+      }
+      const [visitor, stranger] = ['192.0.2.1', id === 'yes' ? '192.0.2.1' : '192.0.2.2'].map(
+        (address) => (who: object) =>
+          site
+            .browser()
+            .post(route, who, { Cookie: same, 'X-Forwarded-For': address })
+            .then((answer) => answer),
+      );
+      const first = await visitor?.(BOB);
+      expect(first?.body.outcome).toMatchObject({ code: 'pin_sent', alreadySent: false });
+      const second = await stranger?.(BOB);
+      expect(second?.body.outcome).toMatchObject({ code: 'too_many_requests' });
+      expect(client.sends).toHaveLength(1);
+    });
+  },
+);
 
 describe('what a stranger who has the password learns', () => {
   it('is the last two digits of the number, in the outcome, on the page and in the session cookie', async () => {

@@ -54,6 +54,34 @@ describe('a call instead of a message', () => {
     expect(proof).not.toHaveProperty('email');
   });
 
+  it.each([
+    ['has been made', async () => ({ pinId: 'PIN-ID-1', sent: true })],
+    ['may have been made', () => Promise.reject(new Error('no answer in time'))],
+  ])(
+    'makes the PIN one by voice for as long as it is good, also by SMS once more: it %s',
+    async (_what, onCall) => {
+      const client = fakeClient();
+      const site = createSite(client, ALL);
+      const browser = site.browser();
+      await browser.password();
+      later(31);
+      const { onResend } = client;
+      client.onResend = onCall;
+      await browser.post('/second-factor/resend', { channel: 'voice' });
+      client.onResend = onResend;
+      later(31);
+      const again = await browser.post('/second-factor/resend', { channel: 'sms' });
+      expect(again.body.outcome).toMatchObject({ code: 'pin_sent', channel: 'sms' });
+      await browser.post('/second-factor/pin', { pin: PIN });
+      // A new PIN is one by SMS.
+      const other = site.browser();
+      later(31);
+      await other.password();
+      await other.post('/second-factor/pin', { pin: PIN });
+      expect(site.proofs.map(({ channel }) => channel)).toEqual(['voice', 'sms']);
+    },
+  );
+
   it('has a budget of its own: three calls a day, after which a message still goes', async () => {
     const client = fakeClient();
     const site = createSite(client, ALL);
