@@ -177,6 +177,6 @@ export function createRecipients(settings: Settings): Recipients {
 
 function readEmail(email: unknown): string | undefined {
   const isAddress =
-    typeof email === 'string' && email.length <= 254 && /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u.test(email);
+    typeof email === 'string' && email.length <= 254 && /^[^\s@\p{Cc}]+@[^\s@\p{Cc}<>"'&]+$/u.test(email);
   return isAddress ? email : undefined;
 }

@@ -67,9 +67,12 @@ export function isSameSite(req: RequestLike, trustedOrigins: ReadonlySet<string>
   return theirs === originOf(`${protocol}://${host}`) || theirs === originOf(`https://${host}`) || trusted();
 }
 
+// A host name has 253 letters at the most; to read 15 kB of one takes milliseconds.
+const LONGEST_ORIGIN = 300;
+
 /** The origin of a URL in canonical form (lower case, no default port), or undefined where there is none. */
 export function originOf(url: string | undefined): string | undefined {
-  if (url === undefined || !URL.canParse(url)) return undefined;
+  if (url === undefined || url.length > LONGEST_ORIGIN || !URL.canParse(url)) return undefined;
   const { origin } = new URL(url);
   return origin === 'null' ? undefined : origin;
 }
@@ -199,11 +202,14 @@ export function hasOldPassport(req: RequestLike): boolean {
   return typeof logIn === 'function' && logIn.length === 3;
 }
 
+// It is kept in the session, for whoever asks.
+const LONGEST_PATH = 2000;
+
 /** A path of this site and nothing that a browser would read as another one. */
 export function localPath(url: unknown): string | undefined {
+  if (typeof url !== 'string' || url.length > LONGEST_PATH) return undefined;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: browsers drop tabs and line ends out of URLs, so "/\t/evil" is another site
-  const isLocal = typeof url === 'string' && /^\/(?![/\\])[^\u0000-\u001f\u007f]*$/u.test(url);
-  return isLocal ? url : undefined;
+  return /^\/(?![/\\])[^\u0000-\u001f\u007f]*$/u.test(url) ? url : undefined;
 }
 
 function hostOf(req: RequestLike): string | undefined {

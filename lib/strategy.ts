@@ -168,7 +168,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return await decide(turn);
     } finally {
       const id = takeNewId(req);
-      if (id !== undefined) await signOutForSure(req, id);
+      // A session without ids (it lives in a cookie) does not tell who was signed in before: they are signed out, too.
+      const isElsewhere = !Reflect.has(req, 'sessionID') && signedInAs(req) !== undefined;
+      if (id !== undefined || isElsewhere) await signOutForSure(req, id);
     }
   }
 

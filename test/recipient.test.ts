@@ -231,6 +231,8 @@ describe('a recipient that the host knows', () => {
     'ana@example.com ',
     'a\u0000@example.com',
     'a@\u007fexample.com',
+    'ana@<img/src=x>',
+    'ana@example.com&x',
     `${'a'.repeat(243)}@example.com`,
     '',
     ['ana@example.com'],

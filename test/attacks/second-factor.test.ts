@@ -1,5 +1,6 @@
 /** Ways around a second factor that its host did not think of. */
 
+import cookieSession from 'cookie-session';
 import express, { type RequestHandler } from 'express';
 import { type RequestLike, requireSmsOtp } from 'passport-sms-otp';
 import { describe, expect, it } from 'vitest';
@@ -14,6 +15,7 @@ import {
   PHONE,
   serve,
 } from '../support/host.js';
+import { mapStore } from '../support/stores.js';
 
 const guard = requireSmsOtp() as unknown as RequestHandler;
 const VICTIM = { id: 'victim', phoneNumber: OTHER_PHONE };
@@ -62,10 +64,27 @@ it('a proof in one\u2019s own session does not vouch for somebody whose password
   expect((await attacker.get('/api')).status).toBe(403);
 });
 
+/** A session that lives in a cookie, with what Passport asks of one since 0.6. */
+const inACookie: RequestHandler[] = [
+  cookieSession({ name: 'session', keys: ['a key for tests only'] }) as RequestHandler,
+  (req, _res, next) => {
+    const call = (done: () => void) => done();
+    Object.assign(req.session, { regenerate: call, save: call });
+    next();
+  },
+];
+
 /** The second factor behind a password whose host forgot `session: false`. */
-function careless(): Host {
+function careless(where: 'on the server' | 'in a cookie'): Host {
+  const challenges = mapStore();
+  const elsewhere = where === 'in a cookie' && {
+    session: false as const,
+    before: [...inACookie, challenges.middleware],
+  };
   const host = createHost(fakeClient(), {
+    ...elsewhere,
     strategy: {
+      ...(elsewhere && { challenges }),
       recipient: ({ user }) => {
         const { id: subject, phoneNumber } = { ...VICTIM, ...user };
         return user ? { subject, phoneNumber } : null;
@@ -73,6 +92,7 @@ function careless(): Host {
     },
     routes(app, { passport }) {
       passport.use(new Password());
+      if (elsewhere) app.use(passport.session());
       const password: RequestHandler = passport.authenticate('password');
       const pin = (options: object): RequestHandler => passport.authenticate('sms-otp', options);
       app.post('/password', password, pin({ phase: 'issue' }));
@@ -97,14 +117,23 @@ const attempts: [string, (browser: Browser) => PromiseLike<unknown>][] = [
   ['a refused look', (browser) => browser.agent.get('/any-method')],
 ];
 
-it.each(attempts)(
-  'a password alone signs nobody in where the request for a PIN ends in %s',
-  async (_end, act) => {
-    const browser = careless().browser();
-    await act(browser);
-    expect((await browser.get('/me')).body.user).toBeNull();
-  },
-);
+describe.each(['on the server', 'in a cookie'] as const)('with a session %s', (where) => {
+  it.each(attempts)(
+    'a password alone signs nobody in where the request for a PIN ends in %s',
+    async (_end, act) => {
+      const browser = careless(where).browser();
+      await act(browser);
+      expect((await browser.get('/me')).body.user).toBeNull();
+    },
+  );
+
+  it('the password and the PIN together sign in', async () => {
+    const browser = careless(where).browser();
+    expect((await browser.post('/password')).status).toBe(202);
+    expect((await browser.check()).status).toBe(200);
+    expect((await browser.get('/me')).body.user).toMatchObject({ id: VICTIM.id });
+  });
+});
 
 describe('while the host looks for the recipient', () => {
   async function slow() {

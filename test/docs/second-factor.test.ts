@@ -279,6 +279,15 @@ describe.each(['after', 'everything'] as const)('the site with a second factor (
     await site.later(31);
   });
 
+  it('does nothing for a form of another site, whoever it would sign in', async () => {
+    const visitor = site.visitor();
+    for (const who of [ALICE, CAROL]) {
+      const answer = await visitor.post('/login', who).set('Sec-Fetch-Site', 'cross-site');
+      expect([answer.status, answer.headers['set-cookie']]).toEqual([403, undefined]);
+      expect(await visitor.whoAmI()).toBe('/login');
+    }
+  });
+
   it('signs in who has no number yet, asks for one, and for its PIN at the next login', async () => {
     const visitor = site.visitor();
     expect(to(await visitor.post('/login', CAROL))).toBe('/phone');

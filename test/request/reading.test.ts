@@ -10,6 +10,7 @@ import {
   isPost,
   isSameSite,
   isSessionUser,
+  localPath,
   originOf,
   property,
   type RequestLike,
@@ -73,11 +74,18 @@ describe('an origin', () => {
     ['null', undefined],
     ['data:text/html,hello', undefined],
     ['not a url', undefined],
+    [`https://example.com/${'a'.repeat(280)}`, 'https://example.com'],
+    [`https://example.com/${'a'.repeat(281)}`, undefined],
     ['', undefined],
     [undefined, undefined],
   ])('of %s is %s', (url, origin) => {
     expect(originOf(url)).toBe(origin);
   });
+});
+
+it('is a way back no longer than a session should keep for whoever asks', () => {
+  expect(localPath(`/${'a'.repeat(1999)}`)).toHaveLength(2000);
+  expect(localPath(`/${'a'.repeat(2000)}`)).toBeUndefined();
 });
 
 describe('whether a page of ours sent the request', () => {
