@@ -119,10 +119,11 @@ export function createPace(
   return { real, test, decoy };
 }
 
-// One of the times, half of the draws from the newest eighth (the service has better and worse hours), moved at most
-// half way to its neighbour: no two draws are the same, as no two calls are.
+// One of the times, the newer the sooner (the service has better and worse hours), moved at most half way to its neighbour:
+// no two draws are the same, as no two calls are. But none is drawn often: whoever makes a real call right before would
+// know its time again.
 function drawn(known: readonly number[]): number {
-  const age = Math.floor(known.length * Math.random() ** 3);
+  const age = Math.floor(known.length * Math.random() ** 1.5);
   const time = known[known.length - 1 - age] ?? 0;
   const sorted = [...known].sort((a, b) => a - b);
   const place = sorted.indexOf(time);
