@@ -30,7 +30,7 @@ const CLICK_MS = 10_000;
 /** For one strategy. */
 export function createClicks(isBetweenFactors: boolean): Clicks {
   const underWay = new Map<string, Earlier>();
-  const signedOut = new Set<unknown>();
+  const signedOut = new Set<string>();
   return { idsOf, join, willSignOut, orAnew };
 
   function idsOf(req: RequestLike): string[] {
@@ -66,15 +66,18 @@ export function createClicks(isBetweenFactors: boolean): Clicks {
 
   function willSignOut(sessionId: unknown): void {
     if (sessionId === undefined) return;
-    signedOut.add(sessionId);
-    setTimeout(() => signedOut.delete(sessionId), CLICK_MS).unref();
+    // As JSON: what was cut from a header would keep all of it.
+    const id = JSON.stringify(sessionId);
+    signedOut.add(id);
+    setTimeout(() => signedOut.delete(id), CLICK_MS).unref();
   }
 
   async function orAnew(req: RequestLike, living: Promise<void>): Promise<void> {
     try {
       await living;
     } catch (thrown) {
-      if (!(thrown instanceof SessionEnded && signedOut.has(property(req, 'sessionID')))) throw thrown;
+      const id = JSON.stringify(property(req, 'sessionID'));
+      if (!(thrown instanceof SessionEnded && signedOut.has(id))) throw thrown;
       renewSession(req);
     }
   }

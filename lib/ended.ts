@@ -49,7 +49,7 @@ export function endedSessions(req: RequestLike): EndedSessions {
       ends.delete(old);
     }
     // Some stores take a list.
-    const before = [given].flat().map((id) => [id, ends.get(id)] as const);
+    const before = [given].flat().map((id) => [copyOf(id), ends.get(id)] as const);
     for (const [id] of before) {
       const times = ended.times(id) + 1;
       ends.delete(id);
@@ -104,6 +104,11 @@ export function endedSessions(req: RequestLike): EndedSessions {
       once();
     }
   }
+}
+
+// Node may keep an id as a part of the header that it was cut from, and then that whole header, for as long as the id.
+function copyOf(id: unknown): unknown {
+  return typeof id === 'string' ? Buffer.from(id).toString() : id;
 }
 
 /** Calls `begin` before a method of the store, with the session's id, and what that returns before the caller's callback. */

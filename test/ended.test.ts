@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endedSessions } from '../lib/ended.js';
+import { heapMegabytes } from './support/heap.js';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] });
@@ -26,6 +27,18 @@ it('is what the store was told to destroy since it was first asked for, whoever 
   // What a store cannot do it still cannot.
   expect(Object.keys(store)).toEqual(['destroy']);
   expect(destroy.mock.lastCall).toEqual(['after', expect.any(Function)]);
+});
+
+it('is the ids alone, and not the headers that they were cut from', () => {
+  const store = { destroy: (_id: string): void => undefined };
+  const ended = endedSessions(requestOf(store));
+  const before = heapMegabytes();
+  for (let visitor = 0; visitor < 2000; visitor += 1) {
+    const header = Buffer.alloc(15_000, `${visitor} `).toString();
+    store.destroy(header.slice(100, 132));
+  }
+  expect(heapMegabytes() - before).toBeLessThan(10);
+  expect(ended.times('')).toBe(0);
 });
 
 it('is not what the store could not destroy', () => {

@@ -2,11 +2,10 @@
 
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
+import { heapMegabytes } from '../support/heap.js';
 import { createHost, type FakeClient, fakeClient, type Host, PIN } from '../support/host.js';
 import { exchange, type RawAnswer } from '../support/raw.js';
 
@@ -230,14 +229,6 @@ function bytesOf(request: Hostile, jar: readonly string[]): Buffer {
     ...request.headers.map(([name, value]) => `${name}: ${value}`),
   ];
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), body]);
-}
-
-function heapMegabytes(): number {
-  setFlagsFromString('--expose-gc');
-  const gc: unknown = runInNewContext('gc');
-  if (typeof gc !== 'function') throw new Error('No garbage collector to call');
-  gc();
-  return process.memoryUsage().heapUsed / 1024 / 1024;
 }
 
 /** What is owed to every request, whatever is in it. */
