@@ -197,12 +197,15 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   }
 
   // The challenge as it is kept now, if it is there to be written. A parallel request may have used it up (its session
-  // may be gone, and a save would bring it back), sent its PIN again, or put another one in its place.
+  // may be gone, and a save would bring it back), sent its PIN again, or put another one in its place. What others have
+  // tried meanwhile counts: of several that write at once, the last must not forget the rest.
   async function stillKept({ req }: Turn, challenge: Challenge): Promise<Challenge | undefined> {
-    if ((await counters.attemptsUsed(challenge.id)) === Number.POSITIVE_INFINITY) return undefined;
+    const tried = await counters.attemptsUsed(challenge.id);
+    if (tried === Number.POSITIVE_INFINITY) return undefined;
     await challenges.refresh(req);
     const now = await challenges.get(req);
-    return now?.id === challenge.id ? now : undefined;
+    if (now?.id !== challenge.id) return undefined;
+    return { ...now, attemptsUsed: Math.max(now.attemptsUsed, tried) };
   }
 
   // The challenge stays, past its time: a resend still knows where a new PIN goes.

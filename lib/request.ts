@@ -140,7 +140,7 @@ export function isNewSession(req: RequestLike): boolean {
   const cookies = header(req, 'cookie') ?? '';
   // What cookie-parser has read, which express-session takes too: there a value may be spelled as JSON.
   const parsed = ['cookies', 'signedCookies'].flatMap((name) => Object.values(Object(property(req, name))));
-  return ![cookies, unescaped(cookies), ...parsed].some(
+  return ![cookies, unescapedCookies(req, cookies), ...parsed].some(
     (cookie) => typeof cookie === 'string' && cookie.includes(id),
   );
 }
@@ -152,6 +152,16 @@ export function cookieSessionIds(req: RequestLike): string[] {
     const value = unescaped(cookie.slice(cookie.indexOf('=') + 1));
     return /^s:([^.]{1,200})\./u.exec(value)?.[1] ?? [];
   });
+}
+
+const read = new WeakMap<RequestLike, readonly [cookies: string, unescaped: string]>();
+
+function unescapedCookies(req: RequestLike, cookies: string): string {
+  const known = read.get(req);
+  if (known?.[0] === cookies) return known[1];
+  const now = unescaped(cookies);
+  read.set(req, [cookies, now]);
+  return now;
 }
 
 // As those who read cookies do it: a value may be spelled in many ways. But `decodeURIComponent` throws where one is wrong,

@@ -29,6 +29,7 @@ export async function simulate(args: readonly string[]): Promise<ExitStatus> {
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey)) {
     throw usageError('--api-key is empty or has a space in it. Give the key alone, without the word App.');
   }
+  if (flags.host === '') throw usageError('--host is empty. Leave it out for this machine alone.');
   const ended = new Promise((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);

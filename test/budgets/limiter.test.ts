@@ -38,6 +38,26 @@ describe('attempts', () => {
     expect(client.checks).toHaveLength(5);
   });
 
+  it('survive it also where many were typed at once, of which the last to be written was the first to be counted', async () => {
+    const store = new session.MemoryStore();
+    const client = fakeClient();
+    const browser = createHost(client, { session: { store } }).browser();
+    await browser.issue();
+    const waiting: (() => void)[] = [];
+    client.onVerify = async (pinId) => {
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve);
+        // The first to be counted is the last to be answered.
+        const answers = waiting.toReversed();
+        if (answers.length === 4) setImmediate(() => answers.map((answer) => answer()));
+      });
+      return { verified: false, pinId, reason: 'wrong_pin' };
+    };
+    await Promise.all(Array.from({ length: 4 }, () => browser.check('000000').then((answer) => answer)));
+    expect(waiting).toHaveLength(4);
+    expect((await browser.get('/challenge')).body.attemptsRemaining).toBe(1);
+  });
+
   it('are as many as the host says', async () => {
     for (const attempts of [1, 10]) {
       const { ask, host, url } = await site({ attempts });

@@ -112,6 +112,7 @@ describe('passport-sms-otp simulate', () => {
     [['simulate', '--port'], '--port needs a value. See "passport-sms-otp simulate --help".\n'],
     [['simulate', '--port', '65536'], '--port is no whole number from 0 to 65535.\n'],
     [['simulate', '--port', 'http'], '--port is no whole number from 0 to 65535.\n'],
+    [['simulate', '--host='], /^--host is empty\. .*\n$/],
     [['simulate', '--api-key', ''], /^--api-key is empty or has a space in it\. .*\n$/],
     [['simulate', '--api-key', 'App x'], /^--api-key is empty or has a space in it\. .*\n$/],
     [['simulate', '4010'], /^simulate takes no arguments, and got more\. .*\n$/],
