@@ -62,7 +62,7 @@ export interface Challenge {
   decoy?: true;
   /** Counted apart from strangers. */
   known?: true;
-  /** A call has read this PIN out, or may have: whoever can hear calls knows it, also when it went by SMS before or since. */
+  /** A call has read it out, or may have: whoever hears calls knows it, whatever else has brought it. */
   called?: true;
   /** The number is a test number: by SMS and voice nothing is sent to it. */
   test?: true;
@@ -94,10 +94,14 @@ export function newChallengeId(): string {
   return randomBytes(16).toString('base64url');
 }
 
+function inSession(req: RequestLike, name: string): Challenge | undefined {
+  return readChallenge(ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'challenges'), name));
+}
+
 /** The default store: `req.session.smsOtp.challenges`, saved before `set` and `remove` resolve. */
 export const sessionChallenges: ChallengeStore = {
   async get(req, name) {
-    return readChallenge(ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'challenges'), name));
+    return inSession(req, name);
   },
   async set(req, name, challenge) {
     const session = sessionOf(req);
@@ -115,18 +119,20 @@ export interface Challenges {
   begin(req: RequestLike): Promise<void>;
   get(req: RequestLike): Promise<Challenge | undefined>;
   set(req: RequestLike, challenge: Challenge): Promise<void>;
+  /** Writes one that is kept, with what others have noted of tries and calls. False where it is gone: it must not come back. */
+  update(req: RequestLike, challenge: Challenge): Promise<boolean>;
   remove(req: RequestLike): Promise<void>;
-  /** Takes a used challenge away. A session of nobody's is not saved for it: the login does that, or the end of the request. */
+  /** Takes a used one away. A session of nobody's is saved by the login, or at the end of the request. */
   forget(req: RequestLike, id: string): Promise<void>;
   /** Makes sure that a session can be written, before a message is paid for. */
   ensureWritable(req: RequestLike): Promise<void>;
-  /** Where challenges are kept in it, reads the session again for what another request has put there in the meantime. */
+  /** Reads the session again, where challenges are kept in it. */
   refresh(req: RequestLike): Promise<void>;
-  /** Before something is written to the session at the end of the request: reads it again, or makes sure that it lives. */
+  /** Before the session is written at the end of the request: reads it again, or makes sure that it lives. */
   catchUp(req: RequestLike): Promise<void>;
 }
 
-/** Binds a store to a strategy's name, to the kind of its challenges (any where none is given), and to a deadline in milliseconds. */
+/** Binds a store to a strategy's name, to a kind of challenges (default: any), and to a deadline in milliseconds. */
 export function createChallenges(
   store: ChallengeStore,
   name: string,
@@ -146,6 +152,23 @@ export function createChallenges(
       return kind === undefined || challenge?.kind === kind ? challenge : undefined;
     },
     set: (req, challenge) => inTime(req, store.set(req, name, challenge)),
+    async update(req, challenge) {
+      if (!isSession) {
+        const now = await this.get(req);
+        if (now?.id !== challenge.id) return false;
+        await this.set(req, joined(now, challenge));
+        return true;
+      }
+      const session = sessionOf(req);
+      let isKept = false;
+      const change = (): void => {
+        const now = inSession(req, name);
+        isKept = now?.id === challenge.id;
+        if (now && isKept) setNote(session, 'challenges', name, joined(now, challenge));
+      };
+      await inTime(req, saveSession(req, session, change));
+      return isKept;
+    },
     remove: (req) => inTime(req, store.remove(req, name)),
     async forget(req, id) {
       if (!isSession) {
@@ -174,6 +197,14 @@ export function createChallenges(
   function inTime<T>(req: RequestLike, answer: Promise<T>): Promise<T> {
     return isSession ? fromSession(req, answer, timeoutMs) : fromStore(answer, timeoutMs);
   }
+}
+
+function joined(now: Challenge, ours: Challenge): Challenge {
+  return {
+    ...ours,
+    attemptsUsed: Math.max(now.attemptsUsed, ours.attemptsUsed),
+    ...(now.called && { called: true }),
+  };
 }
 
 /** A challenge out of a store, or undefined when what is there cannot be one. */

@@ -193,7 +193,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
 
   // A check that began later may have been answered, and counted, earlier.
   async function countIn({ req }: Turn, kept: Challenge, attemptsUsed: number): Promise<void> {
-    await challenges.set(req, { ...kept, attemptsUsed: Math.max(attemptsUsed, kept.attemptsUsed) });
+    await challenges.update(req, { ...kept, attemptsUsed: Math.max(attemptsUsed, kept.attemptsUsed) });
   }
 
   // The challenge as it is kept now, if it is there to be written. A parallel request may have used it up (its session
@@ -214,7 +214,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     await takeBack(attempt);
     emit({ type: 'pin.rejected', ...fields, code: 'pin_expired' });
     const kept = await stillKept(turn, challenge);
-    if (kept) await challenges.set(turn.req, { ...kept, expiresAt: Math.min(kept.expiresAt, Date.now()) });
+    if (kept) await challenges.update(turn.req, { ...kept, expiresAt: Math.min(kept.expiresAt, Date.now()) });
     return outcome(turn, 'pin_expired', {});
   }
 

@@ -129,7 +129,7 @@ export function createDelivery(parts: Parts): Delivery {
     const sent = await deliver({ turn, target: challenge, channel, payer, grant, challenge });
     if ('type' in sent) return sent;
     const { cooldownUntil, resendAt } = grant;
-    return keep(turn, {
+    const resent: Challenge = {
       ...challenge,
       pinId: sent.pinId,
       channel,
@@ -137,7 +137,11 @@ export function createDelivery(parts: Parts): Delivery {
       resendAt,
       ...(sent.decoy && { decoy: true }),
       ...(channel === 'voice' && { called: true }),
-    });
+    };
+    if (await challenges.update(turn.req, resent)) return onItsWay(turn, resent, false);
+    // It was used meanwhile, or another PIN has taken its place.
+    const now = await challenges.get(turn.req);
+    return now ? onItsWay(turn, now, true) : outcome(turn, 'no_challenge', {});
   }
 
   // The session is read once more: the first of two clicks may have been answered in the meantime. Where each click
@@ -263,7 +267,7 @@ export function createDelivery(parts: Parts): Delivery {
       const values = placeholders && (await fromOption('placeholders', ms, () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
       // Noted beforehand: the service may make a call and say nothing, or say it late.
-      if (challenge && channel === 'voice') await challenges.set(turn.req, { ...challenge, called: true });
+      if (challenge && channel === 'voice') await challenges.update(turn.req, { ...challenge, called: true });
       else await challenges.ensureWritable(turn.req);
       // By a time limit of the host's: nobody would see where to type the PIN.
       if (isAnswered(turn.req)) throw alreadyAnswered('the PIN was sent');

@@ -75,6 +75,15 @@ function asObject(value: unknown): Record<string, unknown> {
   return typeof value === 'object' ? { ...value } : {};
 }
 
+// Passport adds one for each failure: a visitor who never looks at a page would fill the store with them.
+const MOST_MESSAGES = 20;
+
+/** Makes room for one more. */
+export function trimMessages({ session }: RequestLike): void {
+  const messages = ownEntry(session, 'messages');
+  if (Array.isArray(messages)) messages.splice(0, messages.length - MOST_MESSAGES + 1);
+}
+
 /** Runs a session method that takes a callback (express-session) or returns a promise (others). */
 export function settle(call: (callback: Callback) => unknown): Promise<void> {
   return new Promise((resolve, reject) => {

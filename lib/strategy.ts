@@ -36,15 +36,12 @@ import {
   renewSession,
   signedInAs,
 } from './request.js';
-import { ownEntry } from './session.js';
+import { trimMessages } from './session.js';
 import type { Verify } from './verify.js';
 
 // A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
 // (a password) was proved then and not now.
 const LONGEST_CHAIN_MS = 3_600_000;
-
-// Passport adds one for each failure: a visitor who never looks at a page would fill the store with them.
-const MOST_MESSAGES = 20;
 
 interface Actions {
   success(user: unknown, info: object): void;
@@ -140,11 +137,6 @@ function endWithError(req: RequestLike, { error }: Actions, thrown: Error): void
   }
 }
 
-function trimMessages({ session }: RequestLike): void {
-  const messages = ownEntry(session, 'messages');
-  if (Array.isArray(messages)) messages.splice(0, messages.length - MOST_MESSAGES + 1);
-}
-
 // Requests whose PIN is on its way. That is a failure to Passport, which then asks the next strategy of the route.
 const served = new WeakSet<RequestLike>();
 
@@ -168,7 +160,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return await decide(turn);
     } finally {
       const id = takeNewId(req);
-      // A session without ids (it lives in a cookie) does not tell who was signed in before: they are signed out, too.
+      // A session in a cookie does not tell who was signed in before: they are signed out, too.
       const isElsewhere = !Reflect.has(req, 'sessionID') && signedInAs(req) !== undefined;
       if (id !== undefined || isElsewhere) await signOutForSure(req, id);
     }
@@ -186,10 +178,9 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       return action;
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;
-      // Whoever signed out stays out, and who is signed in by now stays in. The request goes on with a session of nobody's.
+      // Whoever signed out stays out. The request goes on with a session of nobody's.
       renewSession(turn.req);
-      // Passport may want to leave a message. But its cookie must not take the place of one that the browser has got
-      // meanwhile, from the request that ended this session.
+      // Passport may leave a message there. But its cookie must not take the place of one that the browser got meanwhile.
       detachSession(turn.req);
       if (!(thrown instanceof SessionEnded)) throw thrown;
       return outcome(turn, 'no_challenge', {});
@@ -201,7 +192,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (thrown instanceof SessionEnded) return true;
     const id = property(req, 'sessionID');
     try {
-      // The store of sessions may be as silent as the one that was, and the visitor would wait twice.
+      // The store of sessions may be as silent, and the visitor would wait twice.
       if (!isStoreError(thrown)) {
         await challenges.catchUp(req);
         return false;
@@ -288,7 +279,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     const open = await delivery.openFor(turn, target, channel);
     if (open === undefined) {
       const { subject, phoneNumber, email } = target;
-      // From one address: who has planted a cookie in the visitor's browser sits elsewhere.
+      // From one address: whoever planted a cookie in this browser has another.
       return clicks.join(sessionIds, [turn.req.ip, subject, phoneNumber, email], (earlier) =>
         delivery.send(turn, target, channel, { earlier }),
       );
@@ -297,14 +288,13 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     return delivery.again(turn, open, channel, true);
   }
 
-  // Between two factors nobody is signed in, whatever the resolver says: where the host forgot `session: false`, the
-  // password alone has signed somebody in.
+  // Signs out whoever the password alone has signed in, whatever the resolver says.
   async function takeRecipient(req: RequestLike): Promise<Target | NoTarget> {
     if (!isBetweenFactors) return recipients.resolve(req);
     const id = takeNewId(req);
     const resolved = recipients.resolve(req);
     await resolved.catch(() => undefined);
-    // The host has answered (a time limit of its own), and the cookie of another session would not get out.
+    // By a time limit of the host's: the cookie of another session would not get out.
     if (id === undefined && isAnswered(req)) throw alreadyAnswered('the PIN was sent');
     // Nobody to sign out, and an id that nobody else knows: a visitor with no password gets no session in the store.
     if (signedInAs(req) === undefined && isNewSession(req) && !isDetached(req)) return resolved;

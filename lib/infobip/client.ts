@@ -304,7 +304,7 @@ export class Infobip2faClient implements OtpClient {
     }
     let isRenewed = false;
     for (let attempt = 1; ; attempt += 1) {
-      // Before the token is asked for: nobody would wait for it, and one that cannot be had would end the process.
+      // First: a token that nobody waits for and that cannot be had would end the process.
       signal?.throwIfAborted();
       const header = this.#authorizer.header();
       const authorization = isString(header) ? header : await unlessAborted(header, signal);

@@ -5,8 +5,10 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { checked, pass, SECOND, site, stopTheClock, word, wrongPins } from '../support/asking.js';
 import { barrier } from '../support/barrier.js';
 import { expectNoUnhandledRejection } from '../support/calm.js';
-import { createHost, fakeClient, OTHER_PHONE, PHONE, PIN } from '../support/host.js';
+import { createGate } from '../support/gate.js';
+import { createHost, fakeClient, OTHER_PHONE, PHONE, PIN, serve } from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
+import { mapStore } from '../support/stores.js';
 
 expectNoUnhandledRejection();
 stopTheClock();
@@ -56,6 +58,54 @@ describe('attempts', () => {
     await Promise.all(Array.from({ length: 4 }, () => browser.check('000000').then((answer) => answer)));
     expect(waiting).toHaveLength(4);
     expect((await browser.get('/challenge')).body.attemptsRemaining).toBe(1);
+  });
+
+  it.each(['session', 'own'])(
+    'survive it also where a resend waited for the service while they were typed (%s)',
+    async (where) => {
+      const own = mapStore();
+      const client = fakeClient();
+      const host = createHost(client, {
+        ...(where === 'own' && { before: [own.middleware] }),
+        strategy: {
+          ...(where === 'own' && { challenges: own }),
+          budgets: { sendsPerNumber: null },
+        },
+      });
+      const browser = host.browser(await serve(host));
+      await browser.issue();
+      const gate = createGate();
+      client.onResend = async (pinId) => {
+        await gate.pass();
+        return { pinId, sent: true };
+      };
+      const waiting = gate.shut();
+      const resend = browser.resend().then((answer) => answer);
+      await waiting;
+      expect(await wrongPins(browser, 3)).toEqual(['pin_wrong', 'pin_wrong', 'pin_wrong']);
+      gate.open();
+      expect(word((await resend).body)).toBe('sent');
+      expect((await browser.get('/challenge')).body.attemptsRemaining).toBe(2);
+    },
+  );
+
+  it('that are over stay over where a resend waited for the service meanwhile', async () => {
+    const client = fakeClient();
+    const host = createHost(client, { strategy: { budgets: { sendsPerNumber: null } } });
+    const browser = host.browser(await serve(host));
+    await browser.issue();
+    const gate = createGate();
+    client.onResend = async (pinId) => {
+      await gate.pass();
+      return { pinId, sent: true };
+    };
+    const waiting = gate.shut();
+    const resend = browser.resend().then((answer) => answer);
+    await waiting;
+    await wrongPins(browser, 5);
+    gate.open();
+    expect(word((await resend).body)).toBe('no_challenge');
+    expect((await browser.get('/challenge')).body).toBeNull();
   });
 
   it('are as many as the host says', async () => {

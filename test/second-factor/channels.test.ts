@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createGate } from '../support/gate.js';
 import { fakeClient, OTHER_PHONE, PHONE, PIN } from '../support/host.js';
 import { ALICE, BOB, createSite, type SiteOptions } from '../support/two-factors.js';
 
@@ -81,6 +82,29 @@ describe('a call instead of a message', () => {
       expect(site.proofs.map(({ channel }) => channel)).toEqual(['voice', 'sms']);
     },
   );
+
+  it('stays one by voice where a slow SMS of before is answered after it', async () => {
+    const client = fakeClient();
+    const site = createSite(
+      client,
+      asSecondFactor({ channels: ['sms', 'voice'], budgets: { sendsPerNumber: null } }),
+    );
+    const browser = site.browser();
+    await browser.password();
+    const gate = createGate();
+    client.onResend = async (pinId, request) => {
+      if (request?.channel === 'sms') await gate.pass();
+      return { pinId, sent: true };
+    };
+    const waiting = gate.shut();
+    const slow = browser.post('/second-factor/resend', { channel: 'sms' }).then((answer) => answer);
+    await waiting;
+    await browser.post('/second-factor/resend', { channel: 'voice' });
+    gate.open();
+    await slow;
+    await browser.post('/second-factor/pin', { pin: PIN });
+    expect(site.proofs).toMatchObject([{ channel: 'voice' }]);
+  });
 
   it('has a budget of its own: three calls a day, after which a message still goes', async () => {
     const client = fakeClient();
