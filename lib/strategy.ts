@@ -152,8 +152,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
 
   return isBetweenFactors ? decideBetweenFactors : decide;
 
-  // Where the host forgot `session: false`, the password has just signed somebody in. However the request for the
-  // second factor ends: that session must not get out. (A PIN that is right signs in afterwards, by Passport.)
+  // Where the host forgot `session: false`, the password has just signed somebody in: however the request ends, that session
+  // must not get out. (A PIN that is right signs in afterwards, by Passport.)
   async function decideBetweenFactors(turn: Turn): Promise<Action> {
     const { req } = turn;
     try {
@@ -169,8 +169,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   async function decide(turn: Turn): Promise<Action> {
     try {
       const action = await decidePhase(turn);
-      // Passport may write a message into the session of a failure, and at the end of the request that is saved, or its
-      // cookie is sent anew: not over what others have written, nor over the session of a login that was faster.
+      // Passport may write a message into the session of a failure, which is then saved, or its cookie sent anew: not over
+      // what others have written, nor over the session of a login that was faster.
       if (action.type === 'fail' && action.status !== 202) {
         await challenges.catchUp(turn.req);
         if (property(turn.options, 'failureMessage')) trimMessages(turn.req);
@@ -305,8 +305,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     return resolved;
   }
 
-  // The id of a session that was made in this request, and in which somebody is signed in. It is off the request until
-  // the sign-out is done: whenever the host answers, it is not with that session's cookie.
+  // The id of a session that was made in this request, with somebody signed in. It is off the request until the sign-out is
+  // done: whenever the host answers, it is not with that session's cookie.
   function takeNewId(req: RequestLike): string | undefined {
     const id = property(req, 'sessionID');
     if (typeof id !== 'string' || signedInAs(req) === undefined || !isNewSession(req)) return undefined;
