@@ -236,6 +236,9 @@ export interface Counters {
   attemptsUsed(challengeId: string): Promise<number>;
   /** True for exactly one caller per challenge. */
   claim(challengeId: string): Promise<boolean>;
+  /** Notes that a call is about to read the PIN of a challenge out: two sessions may hold that challenge. */
+  noteCall(challengeId: string): Promise<void>;
+  wasCalled(challengeId: string): Promise<boolean>;
   /** A PIN was right: failures are forgotten, the client gets its point back, the country its completion. */
   complete(payer: Payer, ticket: Ticket, challenge: { credit?: Credit; sentAt: number }): Promise<void>;
 }
@@ -615,6 +618,14 @@ export function createCounters(settings: CounterSettings): Counters {
     );
   }
 
+  const callOf = (challengeId: string) => `${challengeId}:voice`;
+  async function noteCall(challengeId: string): Promise<void> {
+    await asked(counted(claims.consume(callOf(challengeId), 1)));
+  }
+  async function wasCalled(challengeId: string): Promise<boolean> {
+    return (await asked(claims.get(callOf(challengeId)))) !== null;
+  }
+
   // The owner is here: what was tried in browsers that the host does not know is over, too. Not where nobody may learn
   // who can get a PIN: a stranger would see at a full counter that somebody has logged in.
   function failuresSettledBy(payer: Payer): [Gauge, string][] {
@@ -722,6 +733,8 @@ export function createCounters(settings: CounterSettings): Counters {
     giveAttemptBack,
     attemptsUsed,
     claim,
+    noteCall,
+    wasCalled,
     complete,
   };
 }

@@ -226,7 +226,12 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   async function logIn(turn: Turn, challenge: Challenge): Promise<Action> {
     const { subject, phoneNumber, email } = challenge;
     // The weaker of two: a PIN that both have carried may have come from a voicemail box.
-    const channel = challenge.called ? 'voice' : challenge.channel;
+    const isCalled =
+      challenge.called ||
+      (challenge.channel === 'sms' &&
+        challenge.channels.includes('voice') &&
+        (await counters.wasCalled(challenge.id).catch(() => true)));
+    const channel = isCalled ? 'voice' : challenge.channel;
     const fields = fieldsOf(challenge, challenge.channel);
     const proof: Proof = {
       ...(channel !== 'email' && phoneNumber !== undefined && { phoneNumber }),

@@ -267,8 +267,10 @@ export function createDelivery(parts: Parts): Delivery {
       const values = placeholders && (await fromOption('placeholders', ms, () => placeholders(context)));
       const request = toService(target, channel, settings.messageId(context), values, challenge);
       // Noted beforehand: the service may make a call and say nothing, or say it late.
-      if (challenge && channel === 'voice') await challenges.update(turn.req, { ...challenge, called: true });
-      else await challenges.ensureWritable(turn.req);
+      if (challenge && channel === 'voice') {
+        await counters.noteCall(challenge.id);
+        await challenges.update(turn.req, { ...challenge, called: true });
+      } else await challenges.ensureWritable(turn.req);
       // By a time limit of the host's: nobody would see where to type the PIN.
       if (isAnswered(turn.req)) throw alreadyAnswered('the PIN was sent');
       return isDecoy ? 'decoy' : request;

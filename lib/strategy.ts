@@ -39,8 +39,7 @@ import {
 import { trimMessages } from './session.js';
 import type { Verify } from './verify.js';
 
-// A resend after the PIN has expired makes a new one: for so long, and then the visitor starts again. What came before
-// (a password) was proved then and not now.
+// A resend after the PIN has expired makes a new one: for so long. What came before (a password) was proved then.
 const LONGEST_CHAIN_MS = 3_600_000;
 
 interface Actions {
@@ -89,7 +88,7 @@ export class SmsOtpStrategy<Req extends RequestLike = RequestLike> extends Base 
 
   /** Called by Passport. Returns nothing: the end is one of Passport's actions. */
   authenticate(req: RequestLike, options?: SmsOtpAuthenticateOptions): void {
-    // Taken now: with `passport.authenticate(instance)` the next request overwrites them on the shared object.
+    // Taken now: of `passport.authenticate(instance)` the next request overwrites them.
     const { success, fail, redirect, error } = this as unknown as Actions;
     void run(this._decide, { req, options: options ?? {} }, { success, fail, redirect, error });
   }
@@ -187,7 +186,6 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     }
   }
 
-  // What answers an error may write a message, too.
   async function isEnd(req: RequestLike, thrown: unknown): Promise<boolean> {
     if (thrown instanceof SessionEnded) return true;
     const id = property(req, 'sessionID');
@@ -240,7 +238,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     return outcome(turn, code, {});
   }
 
-  // Passport passes a route's options on unread: one of ours that is misspelt would be missed by nobody.
+  // Passport passes a route's options on unread.
   function checkRoute({ req, options }: Turn): void {
     if (knownRoutes.has(options)) return;
     if (hasOldPassport(req)) {

@@ -106,6 +106,35 @@ describe('a call instead of a message', () => {
     expect(site.proofs).toMatchObject([{ channel: 'voice' }]);
   });
 
+  it('makes the PIN one by voice in both sessions that a double click leaves', async () => {
+    const client = fakeClient();
+    const { onSend } = client;
+    client.onSend = async (sent) => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return onSend(sent);
+    };
+    const site = createSite(client, {
+      ...asSecondFactor({ channels: ['sms', 'voice'], budgets: { sendsPerNumber: null } }),
+      routes: (app) => {
+        app.get('/basket', (req, res) => {
+          Reflect.set(req.session, 'basket', 'three apples');
+          res.end();
+        });
+      },
+    });
+    const first = site.browser();
+    await first.get('/basket');
+    const cookie = { Cookie: `connect.sid=${first.cookies().get('connect.sid')}` };
+    const clicks = await Promise.all(
+      [1, 2].map(async () => (await site.browser().post('/password', ALICE, cookie)).headers['set-cookie']),
+    );
+    const [calls, types] = clicks.map((set) => ({ Cookie: String(set).split(';')[0] ?? '' }));
+    expect([client.sends.length, calls?.Cookie === types?.Cookie]).toEqual([1, false]);
+    await site.browser().post('/second-factor/resend', { channel: 'voice' }, calls);
+    await site.browser().post('/second-factor/pin', { pin: PIN }, types);
+    expect(site.proofs).toMatchObject([{ channel: 'voice' }]);
+  });
+
   it('has a budget of its own: three calls a day, after which a message still goes', async () => {
     const client = fakeClient();
     const site = createSite(client, ALL);
