@@ -106,7 +106,8 @@ describe('docs/privacy.md', () => {
   it('is right that no key of a counter holds a number, an address or a user', async () => {
     for (const { counters } of used.values()) {
       const keys = [...counters.keys].join('\n');
-      expect(keys).not.toMatch(/385911234567|ana@|127\.0\.0\.1|u1/);
+      // The user is a word of its own: random ids have such letters in them, too.
+      expect(keys).not.toMatch(/385911234567|ana@|127\.0\.0\.1|(?<![\w-])u1(?![\w-])/);
       expect(keys).toMatch(/^sms-otp:sms-otp:sendsPerNumber:30:(?:known:)?[\w-]{22}$/m);
     }
   });
