@@ -6,8 +6,7 @@ import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { heapMegabytes } from '../support/heap.js';
-import type { LooseOptions } from '../support/host.js';
-import { createHost, fakeClient, serve } from '../support/host.js';
+import { createHost, fakeClient, type LooseOptions, serve } from '../support/host.js';
 
 expectNoUnhandledRejection();
 

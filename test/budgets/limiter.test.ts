@@ -6,12 +6,37 @@ import { checked, pass, SECOND, site, stopTheClock, word, wrongPins } from '../s
 import { barrier } from '../support/barrier.js';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createGate } from '../support/gate.js';
-import { createHost, fakeClient, OTHER_PHONE, PHONE, PIN, serve } from '../support/host.js';
+import {
+  type Browser,
+  createHost,
+  type FakeClient,
+  fakeClient,
+  OTHER_PHONE,
+  PHONE,
+  PIN,
+  serve,
+} from '../support/host.js';
 import { SECRET, sharedCounters } from '../support/limiters.js';
 import { mapStore } from '../support/stores.js';
 
 expectNoUnhandledRejection();
 stopTheClock();
+
+/** A resend that the service does not answer until the returned function is called, which gives its outcome. */
+async function heldResend(client: FakeClient, browser: Browser): Promise<() => Promise<string>> {
+  const gate = createGate();
+  client.onResend = async (pinId) => {
+    await gate.pass();
+    return { pinId, sent: true };
+  };
+  const waiting = gate.shut();
+  const resend = browser.resend().then((answer) => answer);
+  await waiting;
+  return async () => {
+    gate.open();
+    return word((await resend).body);
+  };
+}
 
 describe('attempts', () => {
   it('survive a restart of a process that counts in memory: the challenge knows the least', async () => {
@@ -74,17 +99,9 @@ describe('attempts', () => {
       });
       const browser = host.browser(await serve(host));
       await browser.issue();
-      const gate = createGate();
-      client.onResend = async (pinId) => {
-        await gate.pass();
-        return { pinId, sent: true };
-      };
-      const waiting = gate.shut();
-      const resend = browser.resend().then((answer) => answer);
-      await waiting;
+      const answered = await heldResend(client, browser);
       expect(await wrongPins(browser, 3)).toEqual(['pin_wrong', 'pin_wrong', 'pin_wrong']);
-      gate.open();
-      expect(word((await resend).body)).toBe('sent');
+      expect(await answered()).toBe('sent');
       expect((await browser.get('/challenge')).body.attemptsRemaining).toBe(2);
     },
   );
@@ -94,17 +111,9 @@ describe('attempts', () => {
     const host = createHost(client, { strategy: { budgets: { sendsPerNumber: null } } });
     const browser = host.browser(await serve(host));
     await browser.issue();
-    const gate = createGate();
-    client.onResend = async (pinId) => {
-      await gate.pass();
-      return { pinId, sent: true };
-    };
-    const waiting = gate.shut();
-    const resend = browser.resend().then((answer) => answer);
-    await waiting;
+    const answered = await heldResend(client, browser);
     await wrongPins(browser, 5);
-    gate.open();
-    expect(word((await resend).body)).toBe('no_challenge');
+    expect(await answered()).toBe('no_challenge');
     expect((await browser.get('/challenge')).body).toBeNull();
   });
 
