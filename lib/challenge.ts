@@ -1,24 +1,11 @@
 /** The open challenge, where it is kept, and what a page may know of it. */
 
 import { randomBytes } from 'node:crypto';
-import { endedSessions } from './ended.js';
 import { fromStore } from './errors.js';
 import type { CountryCode } from './numbering.js';
 import type { Channel } from './otp-client.js';
 import { type RequestLike, signedInAs } from './request.js';
-import {
-  beginWith,
-  dropChallenge,
-  fromSession,
-  ownEntry,
-  requireLiving,
-  requireServerSession,
-  reread,
-  saveLiving,
-  saveSession,
-  sessionOf,
-  setNote,
-} from './session.js';
+import { ownEntry, saveSession, sessionOf, setNote } from './session.js';
 
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
@@ -94,7 +81,8 @@ export function newChallengeId(): string {
   return randomBytes(16).toString('base64url');
 }
 
-function inSession(req: RequestLike, name: string): Challenge | undefined {
+/** The challenge in the session, for {@link sessionChallenges}, which any may have written. */
+export function inSession(req: RequestLike, name: string): Challenge | undefined {
   return readChallenge(ownEntry(ownEntry(ownEntry(req.session, 'smsOtp'), 'challenges'), name));
 }
 
@@ -113,102 +101,8 @@ export const sessionChallenges: ChallengeStore = {
   },
 };
 
-/** The challenges of one strategy: its store, with a deadline on each answer and the session's own ways known. */
-export interface Challenges {
-  /** Stops a request whose session could not keep a challenge, or has ended since it was read. */
-  begin(req: RequestLike): Promise<void>;
-  get(req: RequestLike): Promise<Challenge | undefined>;
-  set(req: RequestLike, challenge: Challenge): Promise<void>;
-  /** Writes one that is kept, with what others have noted of tries and calls. False where it is gone: it must not come back. */
-  update(req: RequestLike, challenge: Challenge): Promise<boolean>;
-  remove(req: RequestLike): Promise<void>;
-  /** Takes a used one away. A session of nobody's is saved by the login, or at the end of the request. */
-  forget(req: RequestLike, id: string): Promise<void>;
-  /** Makes sure that a session can be written, before a message is paid for. */
-  ensureWritable(req: RequestLike): Promise<void>;
-  /** Reads the session again, where challenges are kept in it. */
-  refresh(req: RequestLike): Promise<void>;
-  /** Before the session is written at the end of the request: reads it again, or makes sure that it lives. */
-  catchUp(req: RequestLike): Promise<void>;
-}
-
-/** Binds a store to a strategy's name, to a kind of challenges (default: any), and to a deadline in milliseconds. */
-export function createChallenges(
-  store: ChallengeStore,
-  name: string,
-  timeoutMs: number,
-  kind?: ChallengeKind,
-): Challenges {
-  const isSession = store === sessionChallenges;
-  return {
-    async begin(req) {
-      endedSessions(req);
-      if (isSession) await inTime(req, beginWith(req, requireServerSession(req)));
-    },
-    async get(req) {
-      // The session was read before the request came here: no deadline, and no timer for it.
-      const stored = isSession ? store.get(req, name) : fromStore(store.get(req, name), timeoutMs);
-      const challenge = readChallenge(await stored);
-      return kind === undefined || challenge?.kind === kind ? challenge : undefined;
-    },
-    set: (req, challenge) => inTime(req, store.set(req, name, challenge)),
-    async update(req, challenge) {
-      if (!isSession) {
-        const now = await this.get(req);
-        if (now?.id !== challenge.id) return false;
-        await this.set(req, joined(now, challenge));
-        return true;
-      }
-      const session = sessionOf(req);
-      let isKept = false;
-      const change = (): void => {
-        const now = inSession(req, name);
-        isKept = now?.id === challenge.id;
-        if (now && isKept) setNote(session, 'challenges', name, joined(now, challenge));
-      };
-      await inTime(req, saveSession(req, session, change));
-      return isKept;
-    },
-    remove: (req) => inTime(req, store.remove(req, name)),
-    async forget(req, id) {
-      if (!isSession) {
-        if (signedInAs(req) !== undefined) await this.catchUp(req);
-        return inTime(req, store.remove(req, name));
-      }
-      await this.refresh(req);
-      const session = sessionOf(req);
-      dropChallenge(req, session, name, id);
-      // At the end of the request its user may have signed out.
-      if (signedInAs(req) !== undefined) {
-        await inTime(req, saveLiving(req, session));
-      }
-    },
-    async ensureWritable(req) {
-      if (isSession) await inTime(req, saveSession(req, sessionOf(req)));
-    },
-    async refresh(req) {
-      if (isSession) await inTime(req, reread(req, sessionOf(req)));
-    },
-    catchUp(req) {
-      return isSession ? this.refresh(req) : fromSession(req, requireLiving(req), timeoutMs);
-    },
-  };
-
-  function inTime<T>(req: RequestLike, answer: Promise<T>): Promise<T> {
-    return isSession ? fromSession(req, answer, timeoutMs) : fromStore(answer, timeoutMs);
-  }
-}
-
-function joined(now: Challenge, ours: Challenge): Challenge {
-  return {
-    ...ours,
-    attemptsUsed: Math.max(now.attemptsUsed, ours.attemptsUsed),
-    ...(now.called && { called: true }),
-  };
-}
-
 /** A challenge out of a store, or undefined when what is there cannot be one. */
-function readChallenge(stored: unknown): Challenge | undefined {
+export function readChallenge(stored: unknown): Challenge | undefined {
   return isChallenge(stored) ? stored : undefined;
 }
 
@@ -260,8 +154,9 @@ export async function openChallenge(
   const name = options.name ?? 'sms-otp';
   // The session answers at once; the deadline is for stores elsewhere.
   const custom = customStores.get(name);
-  for (const [store, timeoutMs] of [[sessionChallenges, 1000] as const, ...(custom ? [custom] : [])]) {
-    const challenge = await createChallenges(store, name, timeoutMs).get(req);
+  const elsewhere = () => custom && fromStore(custom[0].get(req, name), custom[1]);
+  for (const find of [() => inSession(req, name), elsewhere]) {
+    const challenge = readChallenge(await find());
     if (challenge === undefined || Date.now() >= challenge.expiresAt) continue;
     if (challenge.attemptsUsed >= challenge.attempts) continue;
     if (challenge.signedInAs !== signedInAs(req)) continue;

@@ -3,6 +3,7 @@
 import type { Action, Turn } from './action.js';
 import type { Payer, Ticket } from './budgets.js';
 import type { Challenge } from './challenge.js';
+import type { Change } from './challenges.js';
 import { endedSessions } from './ended.js';
 import { codeOf } from './errors.js';
 import type { EventFields } from './events.js';
@@ -162,7 +163,7 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     const code = isLimit ? 'too_many_requests' : (codeOf(thrown) ?? 'ERR_SMS_OTP_SERVICE');
     emit({ type: 'pin.rejected', ...fields, code });
     if (isSurelyUndone(thrown)) await takeBack(attempt);
-    else await keepCount(attempt);
+    else await keep(attempt);
     if (isLimit) return parts.serviceLimit(attempt.turn, thrown);
     throw serviceError('check', thrown);
   }
@@ -173,49 +174,38 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
     if (reason === 'expired' && !isHidden) return expired(attempt, fields);
     const { turn, challenge, attemptsUsed } = attempt;
     const attemptsRemaining = Math.max(0, challenge.attempts - attemptsUsed);
-    const kept = await stillKept(turn, challenge);
     if ((reason === 'no_more_attempts' && !isHidden) || attemptsRemaining === 0) {
       emit({ type: 'challenge.exhausted', ...fields, code: 'attempts_exhausted' });
-      if (kept) await challenges.remove(turn.req);
+      await keep(attempt, () => undefined);
       return outcome(turn, 'attempts_exhausted', {});
     }
     const code = reason === 'expired' ? 'pin_expired' : 'pin_wrong';
     emit({ type: 'pin.rejected', ...fields, attemptsRemaining, code });
-    if (kept) await countIn(turn, kept, attemptsUsed);
+    await keep(attempt);
     return outcome(turn, 'pin_wrong', { attemptsRemaining });
   }
 
-  // What was tried stays tried, also where the service did not say what it was worth.
-  async function keepCount({ turn, challenge, attemptsUsed }: Attempt): Promise<void> {
-    const kept = await stillKept(turn, challenge);
-    if (kept) await countIn(turn, kept, attemptsUsed);
-  }
-
-  // A check that began later may have been answered, and counted, earlier.
-  async function countIn({ req }: Turn, kept: Challenge, attemptsUsed: number): Promise<void> {
-    await challenges.update(req, { ...kept, attemptsUsed: Math.max(attemptsUsed, kept.attemptsUsed) });
-  }
-
-  // The challenge as it is kept now, if it is there to be written. A parallel request may have used it up (its session
-  // may be gone, and a save would bring it back), sent its PIN again, or put another one in its place. What others have
-  // tried meanwhile counts: of several that write at once, the last must not forget the rest.
-  async function stillKept({ req }: Turn, challenge: Challenge): Promise<Challenge | undefined> {
+  // What was tried stays tried, also where the service did not say what it was worth. A parallel request may have used the
+  // challenge up (its session may be gone, and a save would bring it back), sent its PIN again, or put another one in its
+  // place. What others have tried meanwhile counts: of several that write at once, the last must not forget the rest.
+  async function keep({ turn, challenge, attemptsUsed }: Attempt, change?: Change): Promise<void> {
     const tried = await counters.attemptsUsed(challenge.id);
-    if (tried === Number.POSITIVE_INFINITY) return undefined;
-    await challenges.refresh(req);
-    const now = await challenges.get(req);
-    if (now?.id !== challenge.id) return undefined;
-    return { ...now, attemptsUsed: Math.max(now.attemptsUsed, tried) };
+    if (tried === Number.POSITIVE_INFINITY) return;
+    await challenges.update(turn.req, challenge.id, (kept) => {
+      const now = { ...kept, attemptsUsed: Math.max(kept.attemptsUsed, attemptsUsed, tried) };
+      return change ? change(now) : now;
+    });
   }
 
   // The challenge stays, past its time: a resend still knows where a new PIN goes.
   async function expired(attempt: Attempt, fields: Partial<EventFields>): Promise<Action> {
-    const { turn, challenge } = attempt;
     await takeBack(attempt);
     emit({ type: 'pin.rejected', ...fields, code: 'pin_expired' });
-    const kept = await stillKept(turn, challenge);
-    if (kept) await challenges.update(turn.req, { ...kept, expiresAt: Math.min(kept.expiresAt, Date.now()) });
-    return outcome(turn, 'pin_expired', {});
+    await keep({ ...attempt, attemptsUsed: 0 }, (now) => ({
+      ...now,
+      expiresAt: Math.min(now.expiresAt, Date.now()),
+    }));
+    return outcome(attempt.turn, 'pin_expired', {});
   }
 
   // What was not judged costs nothing.

@@ -129,16 +129,16 @@ export function createDelivery(parts: Parts): Delivery {
     const sent = await deliver({ turn, target: challenge, channel, payer, grant, challenge });
     if ('type' in sent) return sent;
     const { cooldownUntil, resendAt } = grant;
-    const resent: Challenge = {
-      ...challenge,
+    const news = {
       pinId: sent.pinId,
       channel,
       cooldownUntil,
       resendAt,
-      ...(sent.decoy && { decoy: true }),
-      ...(channel === 'voice' && { called: true }),
+      ...(sent.decoy && { decoy: true as const }),
+      ...(channel === 'voice' && { called: true as const }),
     };
-    if (await challenges.update(turn.req, resent)) return onItsWay(turn, resent, false);
+    if (await challenges.update(turn.req, challenge.id, (kept) => ({ ...kept, ...news })))
+      return onItsWay(turn, { ...challenge, ...news }, false);
     // It was used meanwhile, or another PIN has taken its place.
     const now = await challenges.get(turn.req);
     return now ? onItsWay(turn, now, true) : outcome(turn, 'no_challenge', {});
@@ -269,7 +269,7 @@ export function createDelivery(parts: Parts): Delivery {
       // Noted beforehand: the service may make a call and say nothing, or say it late.
       if (challenge && channel === 'voice') {
         await counters.noteCall(challenge.id);
-        await challenges.update(turn.req, { ...challenge, called: true });
+        await challenges.update(turn.req, challenge.id, (kept) => ({ ...kept, called: true }));
       } else await challenges.ensureWritable(turn.req);
       // By a time limit of the host's: nobody would see where to type the PIN.
       if (isAnswered(turn.req)) throw alreadyAnswered('the PIN was sent');

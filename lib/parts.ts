@@ -2,7 +2,8 @@
 
 import { createOutcome, type Outcome, type Turn } from './action.js';
 import { type Counters, createCounters, type Payer, type Refusal } from './budgets.js';
-import { type Challenge, type Challenges, createChallenges, maskedRecipient } from './challenge.js';
+import { type Challenge, maskedRecipient } from './challenge.js';
+import { type Challenges, createChallenges } from './challenges.js';
 import { createPace, type Operation, type Pace } from './decoy.js';
 import { codeOf, fromOption, SmsOtpError, settled, withDeadline } from './errors.js';
 import type { EventBody, EventFields, SmsOtpEvent } from './events.js';

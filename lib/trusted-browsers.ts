@@ -219,15 +219,17 @@ export function trustedBrowsers(options: TrustedBrowsersOptions): TrustedBrowser
       subject,
       current: digest(value),
       previous: null,
-      label: label.slice(0, LONGEST_LABEL),
+      // A copy: a part of a header would keep all of it in memory.
+      label: Buffer.from(label.slice(0, LONGEST_LABEL)).toString(),
       createdAt: now,
       usedAt: now,
       expiresAt: now + days * DAY_MS,
     };
-    const others = await ask(() => store.list(subject));
-    const tooMany = [...others].sort((a, b) => b.usedAt - a.usedAt).slice(MOST_OF_ONE_USER - 1);
-    for (const { id } of tooMany) await ask(() => store.remove(subject, id));
+    // Looked at when it is there: of many at once each would find room before.
     await ask(() => store.add(record));
+    const others = (await ask(() => store.list(subject))).filter(({ id }) => id !== record.id);
+    const tooMany = others.sort((a, b) => b.usedAt - a.usedAt).slice(MOST_OF_ONE_USER - 1);
+    for (const { id } of tooMany) await ask(() => store.remove(subject, id));
     setCookie(req, res, subject, seal(record.id, subject, value), record.expiresAt);
     emit({ type: 'browser.remembered', at: now, subject, id: record.id, label: record.label });
     return true;

@@ -23,7 +23,7 @@ export const groups = {
     tests: ['test/budgets.test.ts', 'test/budgets/*.test.ts'],
   },
   challenge: {
-    mutate: ['lib/challenge.ts', 'lib/session.ts', 'lib/ended.ts'],
+    mutate: ['lib/challenge.ts', 'lib/challenges.ts', 'lib/turns.ts', 'lib/session.ts', 'lib/ended.ts'],
     tests: [
       'test/{challenge,ended,strategy}.test.ts',
       'test/{challenge/*,strategy/sends}.test.ts',

@@ -92,7 +92,9 @@ const HOUSE = [
   'decoy.ts',
   // The parts of the strategy.
   'session.ts',
+  'turns.ts',
   'challenge.ts',
+  'challenges.ts',
   'budgets.ts',
   'marks.ts',
   'second-factor.ts',

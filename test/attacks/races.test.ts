@@ -3,6 +3,7 @@
  * out that stands against it. A race that also goes well without the guard would prove nothing.
  */
 
+import type { RequestHandler } from 'express';
 import type * as Package from 'passport-sms-otp';
 import type { Challenge, ChallengeStore } from 'passport-sms-otp';
 import { describe, expect, it } from 'vitest';
@@ -56,6 +57,12 @@ const FAILURES: Patch = {
   file: 'budgets.ts',
   from: '...(fresh ? failureAsks(payer) : []),',
   to: '',
+};
+/** Writes a challenge only when an earlier write of it is done. */
+const TURN: Patch = {
+  file: 'turns.ts',
+  from: 'before ? after(before, longestMs).then(act) : act()',
+  to: 'act()',
 };
 /** Gives nothing back that a cooldown has refused. */
 const GIVE_BACK: Patch = {
@@ -226,7 +233,7 @@ function lateStore(): ReturnType<typeof mapStore> & { late: boolean } {
   return Object.assign(store, {
     late: false,
     async set(...args: Parameters<ChallengeStore['set']>) {
-      if (this.late) await new Promise((resolve) => setTimeout(resolve, 300));
+      if (this.late) await new Promise((resolve) => setTimeout(resolve, 600));
       await set(...args);
     },
   });
@@ -241,19 +248,21 @@ describeRace(
     // The wrong one is judged first and saved last.
     client.onVerify = async (pinId, pin) => {
       const judgement = await judge(pinId, pin);
-      if (pin === PIN) await new Promise((resolve) => setTimeout(resolve, 150));
+      if (pin === PIN) await new Promise((resolve) => setTimeout(resolve, 350));
       return judgement;
     };
     const host = createHost(client, {
       ...options,
       before: [store.middleware],
-      strategy: { challenges: store },
+      // What is waited for is written before the next; what comes later than that is not.
+      strategy: { challenges: store, storeTimeoutMs: 250 },
     });
     const address = await serve(host);
     const browser = host.browser(address);
     await browser.issue();
     store.late = true;
     const [right] = await Promise.all([browser.check(), browser.check('000000')]);
+    await new Promise((resolve) => setTimeout(resolve, 400));
     const [key = ''] = store.kept.keys();
     // Without the cookie of the login: for whoever is signed in the challenge is not theirs anyway.
     const cookie = `browser=${key.split(' ')[0]}`;
@@ -284,6 +293,54 @@ describeRace(
     return { overlapped: gate.most, count: client.checks.length };
   },
   { guards: [ATTEMPTS, LOOK], allowed: 5, overlapping: 2 },
+);
+
+describeRace(
+  'wrong PINs at once, before counters in memory are forgotten',
+  async (options) => {
+    const store = mapStore();
+    const { set } = store;
+    let delay = 0;
+    // What is begun first lands last.
+    store.set = async (...args) => {
+      const mine = delay;
+      delay = Math.max(0, delay - 100);
+      await new Promise((resolve) => setTimeout(resolve, mine));
+      await set(...args);
+    };
+    const client = fakeClient();
+    let [now, most] = [0, 0];
+    const counted: RequestHandler = (_req, res, next) => {
+      now += 1;
+      most = Math.max(most, now);
+      res.once('close', () => {
+        now -= 1;
+      });
+      next();
+    };
+    const start = () =>
+      createHost(client, {
+        ...options,
+        before: [store.middleware, counted],
+        strategy: { challenges: store },
+      });
+    const first = start();
+    const browser = first.browser(await serve(first));
+    await browser.issue();
+    delay = 300;
+    await all(async (index) => {
+      await new Promise((resolve) => setTimeout(resolve, 30 * index));
+      await browser.check(String(100_000 + index));
+    }, 4);
+    const [key = ''] = store.kept.keys();
+    const restarted = start();
+    const again = restarted.browser(await serve(restarted));
+    for (let index = 0; index < 4; index += 1) {
+      await again.post('/login/pin', { pin: '000000' }, { Cookie: `browser=${key.split(' ')[0]}` });
+    }
+    return { overlapped: most, count: client.checks.length };
+  },
+  { guards: [TURN], allowed: 5, overlapping: 4 },
 );
 
 describeRace(

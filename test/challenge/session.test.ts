@@ -2,7 +2,8 @@
 
 import { type Challenge, openChallenge } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
-import { createChallenges, maskedRecipient, sessionChallenges } from '../../lib/challenge.js';
+import { maskedRecipient, sessionChallenges } from '../../lib/challenge.js';
+import { createChallenges } from '../../lib/challenges.js';
 import { SessionEnded, SmsOtpError } from '../../lib/errors.js';
 import { dropNotes, ownEntry, requireServerSession, setNote, settle } from '../../lib/session.js';
 
@@ -233,7 +234,8 @@ describe('the challenges of a strategy', () => {
     await challenges.refresh(req);
     await challenges.set(req, CHALLENGE);
     await challenges.forget(req, CHALLENGE.id);
-    await challenges.remove(req);
+    expect(await challenges.update(req, CHALLENGE.id, () => undefined)).toBe(true);
+    expect(await challenges.update(req, 'another', () => undefined)).toBe(false);
     expect(await challenges.get(req)).toEqual(CHALLENGE);
     expect(kept).toEqual([
       ['set', req, 'elsewhere', CHALLENGE],
@@ -354,7 +356,7 @@ describe('a session that the browser came with', () => {
   ])('is not written, nor made one without a challenge, when its store %s', async (_what, error, found) => {
     for (const act of [
       (req: object) => challenges.set(req as never, CHALLENGE),
-      (req: object) => challenges.remove(req as never),
+      (req: object) => challenges.update(req as never, CHALLENGE.id, () => undefined),
       (req: object) => challenges.forget(req as never, CHALLENGE.id),
       (req: object) => challenges.ensureWritable(req as never),
     ]) {

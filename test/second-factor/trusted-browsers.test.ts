@@ -9,6 +9,8 @@ import {
   trustedBrowsers,
 } from 'passport-sms-otp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { barrier } from '../support/barrier.js';
+import { heapMegabytes } from '../support/heap.js';
 import { type FakeClient, fakeClient, PIN } from '../support/host.js';
 import { ALICE, BOB, createSite, loggedIn, type Site, type Visitor } from '../support/two-factors.js';
 
@@ -633,6 +635,51 @@ describe('remembering', () => {
     expect(await login(first)).toBe('pin_sent');
     expect(await login(second)).toBe('straight in');
     expect(await login(bob, BOB)).toBe('straight in');
+  });
+
+  it('makes room beyond twenty of one user, also when many are added at once', async () => {
+    const records = memoryTrustedBrowsers();
+    const gate = barrier(40);
+    const store: TrustedBrowserStore = {
+      ...records,
+      async list(subject) {
+        await gate.pass();
+        return records.list(subject);
+      },
+    };
+    const site = createTrustingSite({ store });
+    const browser = site.browser();
+    await browser.password(ALICE, '/login');
+    await browser.post('/login/pin', { pin: PIN });
+    const session = `connect.sid=${browser.cookies().get('connect.sid')}`;
+    const remember = () => site.browser().post('/remember', { remember: 'on' }, { Cookie: session });
+    const answers = await Promise.all(Array.from({ length: 40 }, remember));
+    expect(answers.map(({ body }) => body.remembered)).toEqual(Array(40).fill(true));
+    expect(gate.most).toBe(40);
+    const left = (await records.list(ALICE.id)).length;
+    expect(left).toBeGreaterThan(0);
+    expect(left).toBeLessThanOrEqual(20);
+  });
+
+  it('keeps no more of a long User-Agent header in memory than it shows', async () => {
+    const kept: TrustedBrowserRecord[] = [];
+    const store = {
+      ...memoryTrustedBrowsers(),
+      add: (record: TrustedBrowserRecord) => void kept.push(record),
+    };
+    const site = createTrustingSite({ store });
+    const browser = site.browser();
+    await browser.password(ALICE, '/login');
+    await browser.post('/login/pin', { pin: PIN });
+    const Cookie = `connect.sid=${browser.cookies().get('connect.sid')}`;
+    const before = heapMegabytes();
+    for (let index = 0; index < 500; index += 1) {
+      const headers = { Cookie, 'User-Agent': `Browser ${index} ${'x'.repeat(14_000)}` };
+      await site.browser().post('/remember', { remember: 'on' }, headers);
+    }
+    expect(kept.at(-1)?.label).toMatch(/^Browser 499 x{80,}$/u);
+    // The headers were seven.
+    expect(heapMegabytes() - before).toBeLessThan(4);
   });
 
   it('is an error without a PIN: after a trusted browser\u2019s login, which would prolong itself for ever', async () => {
