@@ -60,7 +60,7 @@ export type PinVerification =
  *
  * An error that a method throws may carry `sent: false` (the message surely did not leave), `code` (a stable
  * string; `ERR_INFOBIP_NOT_FOUND` at a check means that the PIN id is not known any more), `status` (HTTP) and
- * `retryAfterSeconds`.
+ * `retryAfterSeconds`. A method that never answers holds its request for five minutes: give it a deadline.
  */
 export interface OtpClient {
   /** Makes a new PIN and sends it. Must not try again by itself once the request may have left. */
