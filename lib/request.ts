@@ -259,7 +259,9 @@ export function clientAddress(req: RequestLike): ClientAddress {
   const mapped = groups?.slice(0, 6).join(':') === '0:0:0:0:0:65535' ? groups.slice(6) : undefined;
   const v4 = mapped ? mapped.flatMap((group) => [group >> 8, group & 255]).join('.') : address;
   // An address that the framework took from such a header is the visitor's, in a private network or not.
-  const isPeer = ip === (property(property(req, 'socket'), 'remoteAddress') ?? ip);
+  // (A socket has no address once its visitor has hung up, and then none is the peer's.)
+  const socket = property(req, 'socket');
+  const isPeer = !isObject(socket) || ip === property(socket, 'remoteAddress');
   const isForwarded = FORWARDING_HEADERS.some((name) => req.headers[name] !== undefined);
   if (isPeer && isForwarded && isPrivate(v4, mapped ? undefined : groups)) {
     return 'proxy';

@@ -1,7 +1,7 @@
 /** Budgets per client, and the ways to look like another one. */
 
-import { describe, expect, it } from 'vitest';
-import { createHost, fakeClient, type HostOptions } from '../support/host.js';
+import { describe, expect, it, vi } from 'vitest';
+import { createHost, fakeClient, type HostOptions, serve } from '../support/host.js';
 
 const LIMIT = 3;
 
@@ -57,6 +57,28 @@ describe('a client', () => {
   it('in a private network behind a trusted proxy is counted like any other', async () => {
     const own = () => ({ 'X-Forwarded-For': '10.1.2.3' });
     expect(await sendsOf(own, { ...from('10.0.0.2'), trustProxy: 1 })).toBe(LIMIT);
+  });
+
+  it('in a private network that hangs up before it is counted is counted all the same', async () => {
+    const client = fakeClient();
+    const host = createHost(client, {
+      trustProxy: 1,
+      routes: (app) => {
+        app.post('/login', (req, _res, next) => {
+          req.socket.once('close', () => next()).destroy();
+          // As Node has it where nobody has asked for it before.
+          Object.defineProperty(req.socket, 'remoteAddress', { value: undefined, configurable: true });
+        });
+      },
+      strategy: { budgets: { uncompletedPerClient: [{ points: LIMIT, duration: 3600 }] } },
+    });
+    const browser = host.browser(await serve(host));
+    for (let index = 0; index < 10; index += 1) {
+      const body = { phone: `+38591200000${index}` };
+      await expect(browser.post('/login', body, { 'X-Forwarded-For': '10.1.2.3' })).rejects.toThrow();
+    }
+    await vi.waitFor(() => expect(host.actions).toHaveLength(10));
+    expect(client.sends).toHaveLength(LIMIT);
   });
 
   it('with a whole IPv6 network is one client, in every spelling of its addresses', async () => {

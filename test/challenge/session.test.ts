@@ -218,6 +218,31 @@ describe('the challenges of a strategy', () => {
     expect(get).not.toHaveBeenCalled();
   });
 
+  it('in the session are changed and taken away where they are still the same, and never brought back', async () => {
+    const { req, session } = createSession();
+    const challenges = createChallenges(sessionChallenges, 'sms-otp', 1000);
+    const change = vi.fn((now: Challenge) => ({ ...now, attemptsUsed: now.attemptsUsed + 1 }));
+    expect(await challenges.update(req, CHALLENGE.id, change)).toBe(false);
+    expect(stored(session)).toEqual({});
+    await challenges.set(req, { ...CHALLENGE, id: 'another' });
+    expect(await challenges.update(req, CHALLENGE.id, change)).toBe(false);
+    expect(change).not.toHaveBeenCalled();
+    expect(await challenges.get(req)).toMatchObject({ id: 'another', attemptsUsed: 2 });
+    expect(await challenges.update(req, 'another', change)).toBe(true);
+    expect(await challenges.get(req)).toMatchObject({ id: 'another', attemptsUsed: 3 });
+    expect(await challenges.update(req, 'another', () => undefined)).toBe(true);
+    expect(stored(session)).toEqual({});
+  });
+
+  it('elsewhere, too, are not brought back', async () => {
+    const set = vi.fn();
+    const store = { get: async () => undefined, set, remove: set };
+    const challenges = createChallenges(store, 'elsewhere', 1000);
+    const { req } = createSession();
+    expect(await challenges.update(req, CHALLENGE.id, (now) => now)).toBe(false);
+    expect(set).not.toHaveBeenCalled();
+  });
+
   it('elsewhere leave the session alone', async () => {
     const kept: unknown[] = [];
     const store = {

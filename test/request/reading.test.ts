@@ -420,6 +420,11 @@ describe('the address of a client', () => {
       const socket = { remoteAddress: '10.0.0.1' };
       expect(forwarded('10.0.0.1', 'x-forwarded-for', { socket })).toBe('proxy');
       expect(forwarded('10.0.0.2', 'x-forwarded-for', { socket })).toEqual({ family: 4, key: '10.0.0.2' });
+      // The visitor has hung up, or the proxy comes by a socket that is a file.
+      expect(forwarded('10.0.0.2', 'x-forwarded-for', { socket: {} })).toEqual({
+        family: 4,
+        key: '10.0.0.2',
+      });
     });
   });
 });
