@@ -25,7 +25,7 @@ export const groups = {
   challenge: {
     mutate: ['lib/challenge.ts', 'lib/challenges.ts', 'lib/turns.ts', 'lib/session.ts', 'lib/ended.ts'],
     tests: [
-      'test/{challenge,ended,strategy}.test.ts',
+      'test/{challenge,ended,strategy,turns}.test.ts',
       'test/{challenge/*,strategy/sends}.test.ts',
       ...secondFactor,
       ...attacks,
