@@ -83,8 +83,8 @@ function watchEnd(req: RequestLike): () => boolean {
   return () => ended.times(id) > before + 1;
 }
 
-// Passport waits for the host's serializer for ever. Once that is late, whatever it answers goes nowhere: it would be
-// written to a session that the host may have ended by then, and Passport would throw at what is not there.
+// Passport waits for the host's serializer for ever, and throws in its answer where the host has answered or ended the
+// session meanwhile: that would end the process. What comes too late goes nowhere, nor is it written anywhere.
 function limitSerializer(req: RequestLike, ms: number, done: Callback): void {
   const manager = property(req, '_sessionManager');
   const serialize = property(manager, '_serializeUser');
@@ -93,16 +93,22 @@ function limitSerializer(req: RequestLike, ms: number, done: Callback): void {
     // For this login alone.
     Reflect.set(req, '_sessionManager', manager);
     const answer = args.at(-1);
+    const id = property(req, 'sessionID');
     let isLate = false;
-    const timer = setTimeout(() => {
+    const fail = (error: Error): void => {
       isLate = true;
       detachSession(req);
       Reflect.set(req, userProperty(req), null);
-      done(new SmsOtpError('ERR_SMS_OTP_HOST', `Passport's serializer has not answered after ${ms} ms`));
-    }, ms);
+      done(error);
+    };
+    const late = `Passport's serializer has not answered after ${ms} ms`;
+    const timer = setTimeout(() => fail(new SmsOtpError('ERR_SMS_OTP_HOST', late)), ms);
     const answered = (...given: unknown[]): void => {
       clearTimeout(timer);
-      if (!isLate && typeof answer === 'function') Reflect.apply(answer, undefined, given);
+      if (isLate) return;
+      if (isAnswered(req)) fail(alreadyAnswered('the login was done'));
+      else if (!isObject(req.session) || property(req, 'sessionID') !== id) fail(new SessionEnded());
+      else if (typeof answer === 'function') Reflect.apply(answer, undefined, given);
     };
     return Reflect.apply(serialize, manager, [...args.slice(0, -1), answered]);
   };

@@ -1,6 +1,6 @@
 /** What would take the process down: everything that the host's functions may do behind our back. */
 
-import express, { type ErrorRequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Request } from 'express';
 import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
@@ -417,6 +417,55 @@ it.each(['callback', 'async'])(
       expect((await visitor.post('/pin', { pin: PIN })).status, end).toBe(500);
       await new Promise((resolve) => setTimeout(resolve, 60));
       expect((await visitor.get('/me')).body.user, end).toBeNull();
+    }
+    expect(thrown).toEqual([]);
+  },
+);
+
+it.each<[string, (req: Request, answer: () => void) => void]>([
+  ['destroy', (req, answer) => void req.session.destroy(answer)],
+  ['regenerate', (req, answer) => void req.session.regenerate(answer)],
+  ['logout', (req, answer) => req.logout(answer)],
+  [
+    'null',
+    (req, answer) => {
+      Reflect.set(req, 'session', null);
+      answer();
+    },
+  ],
+])(
+  'a time limit of the host that ends the session (%s) during a login does not end the process',
+  async (_how, end) => {
+    const thrown = noteUncaught();
+    for (const isAnswered of [true, false]) {
+      let limit: () => void = () => undefined;
+      const store = new session.MemoryStore();
+      const host = createHost(fakeClient(), {
+        session: { store },
+        before: [
+          (req, res, next) => {
+            const answer = () => isAnswered && res.status(503).end();
+            limit = () => end(req as Request, answer);
+            next();
+          },
+        ],
+        routes: (app, { passport }) => {
+          const options: object = { phase: 'check', successRedirect: '/' };
+          app.post('/pin', passport.authenticate('sms-otp', options));
+        },
+      });
+      const serializers: unknown[] = Reflect.get(host.passport, '_serializers');
+      serializers.unshift((_user: object, done: (error: null, id: unknown) => void) => {
+        limit();
+        setTimeout(() => done(null, 'u1'), 40);
+      });
+      const visitor = host.browser(await serve(host));
+      await visitor.issue();
+      expect((await visitor.post('/pin', { pin: PIN })).status).toBe(isAnswered ? 503 : 500);
+      await expect.poll(() => host.errors.length).toBe(1);
+      expect((await visitor.get('/me')).body.user).toBeNull();
+      const sessions = await new Promise<unknown>((resolve) => store.all((_error, all) => resolve(all)));
+      expect(JSON.stringify(sessions)).not.toContain('u1');
     }
     expect(thrown).toEqual([]);
   },
