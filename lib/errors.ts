@@ -8,7 +8,7 @@ export type SmsOtpErrorCode =
   | 'ERR_SMS_OTP_SERVICE'
   /** The store of challenges or counters failed or did not answer in time. */
   | 'ERR_SMS_OTP_STORE'
-  /** There is no session, or one that cannot hold a challenge. */
+  /** There is no session, one that cannot hold a challenge, or one that was ended during a login. */
   | 'ERR_SMS_OTP_SESSION'
   /** A route or an option asks for something that cannot be. */
   | 'ERR_SMS_OTP_CONFIGURATION'
@@ -40,6 +40,11 @@ export class SessionEnded extends Error {
   constructor() {
     super('The session was ended while the request was under way');
   }
+}
+
+/** For a login with the right PIN during which the session was ended: the host gets it, by Passport. */
+export function endedDuringLogin(): SmsOtpError {
+  return new SmsOtpError('ERR_SMS_OTP_SESSION', 'The session was ended during the login');
 }
 
 /** For a request that the host has answered meanwhile, by a time limit of its own. */

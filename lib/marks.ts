@@ -1,7 +1,7 @@
 /** Marks: the notes in a session that its user has proved a PIN, and how Passport is brought to write and drop them. */
 
 import { endedSessions } from './ended.js';
-import { alreadyAnswered, asError, fromStore, SessionEnded, SmsOtpError } from './errors.js';
+import { alreadyAnswered, asError, endedDuringLogin, fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import {
   detachSession,
@@ -107,7 +107,7 @@ function limitSerializer(req: RequestLike, ms: number, done: Callback): void {
       clearTimeout(timer);
       if (isLate) return;
       if (isAnswered(req)) fail(alreadyAnswered('the login was done'));
-      else if (!isObject(req.session) || property(req, 'sessionID') !== id) fail(new SessionEnded());
+      else if (!isObject(req.session) || property(req, 'sessionID') !== id) fail(endedDuringLogin());
       else if (typeof answer === 'function') Reflect.apply(answer, undefined, given);
     };
     return Reflect.apply(serialize, manager, [...args.slice(0, -1), answered]);
@@ -236,7 +236,7 @@ function inTime({ req, timeoutMs, isEnded }: Login, callback: Callback): Callbac
     clearTimeout(timer);
     // Passport would redirect a request that the host has answered meanwhile, and what that throws would end the process.
     const answered = isAnswered(req) && alreadyAnswered('the login was done');
-    const failure = error || answered || (isEnded() && new SessionEnded());
+    const failure = error || answered || (isEnded() && endedDuringLogin());
     // Nor may a login get out that was answered with an error, by the save at the end of the request.
     if (failure) detachSession(req);
     callback(failure || undefined);

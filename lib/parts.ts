@@ -135,6 +135,12 @@ export function createParts(settings: Settings): Parts {
     }
     const address = clientAddress(req);
     if (address === undefined) {
+      if (property(property(req, 'socket'), 'destroyed') === true) {
+        throw new SmsOtpError(
+          'ERR_SMS_OTP_HOST',
+          'The visitor has hung up: there is no address to count for',
+        );
+      }
       throw misconfigured('a request has no address (`req.ip`) to count for: give the option `clientKey`');
     }
     if (address !== 'proxy') return address;

@@ -26,7 +26,7 @@ export const groups = {
     mutate: ['lib/challenge.ts', 'lib/challenges.ts', 'lib/turns.ts', 'lib/session.ts', 'lib/ended.ts'],
     tests: [
       'test/{challenge,ended,strategy,turns}.test.ts',
-      'test/{challenge/*,strategy/sends}.test.ts',
+      'test/{challenge/*,strategy/{sends,actions}}.test.ts',
       ...secondFactor,
       ...attacks,
     ],

@@ -168,6 +168,14 @@ describe('whose budgets a request counts against', () => {
     );
   });
 
+  it('stops a request whose visitor has hung up before there was an address', async () => {
+    const gone = request({ ip: undefined, socket: { destroyed: true } });
+    await expect(partsOf().payerOf(gone, target, 'sms')).rejects.toMatchObject({
+      code: 'ERR_SMS_OTP_HOST',
+      message: 'The visitor has hung up: there is no address to count for',
+    });
+  });
+
   it('warns once of a proxy that is not trusted, and counts no client', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const { payerOf, events } = partsOf();

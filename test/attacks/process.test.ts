@@ -379,7 +379,7 @@ it.each(['never', 'late'])(
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect((await visitor.get('/me')).body.user).toBeNull();
     const sessions = await new Promise<unknown>((resolve) => store.all((_error, all) => resolve(all)));
-    expect(JSON.stringify(sessions)).not.toContain('u1');
+    expect(JSON.stringify(sessions)).not.toContain('passport');
     expect([users, host.errors.length, thrown]).toEqual([1, 1, []]);
   },
 );
@@ -463,9 +463,12 @@ it.each<[string, (req: Request, answer: () => void) => void]>([
       await visitor.issue();
       expect((await visitor.post('/pin', { pin: PIN })).status).toBe(isAnswered ? 503 : 500);
       await expect.poll(() => host.errors.length).toBe(1);
+      expect(host.errors[0]).toMatchObject({
+        code: isAnswered ? 'ERR_SMS_OTP_HOST' : 'ERR_SMS_OTP_SESSION',
+      });
       expect((await visitor.get('/me')).body.user).toBeNull();
       const sessions = await new Promise<unknown>((resolve) => store.all((_error, all) => resolve(all)));
-      expect(JSON.stringify(sessions)).not.toContain('u1');
+      expect(JSON.stringify(sessions)).not.toContain('passport');
     }
     expect(thrown).toEqual([]);
   },

@@ -38,8 +38,8 @@ function without(text: string, start: string): string {
 const passwordRoute = "app.post('/login',";
 // As Passport's own tutorial has it: the session's user is what was there at the login, and not all of it.
 const thin = fence('before').replace(
-  'users.find(id).then((user) => done(null, user ?? false), done);',
-  'users.find(id).then((user) => done(null, user ? { id: user.id, username: user.username } : false), done);',
+  'done(null, user ?? false)).catch(done);',
+  'done(null, user ? { id: user.id, username: user.username } : false)).catch(done);',
 );
 const sites = {
   before: fence('before'),
