@@ -3,6 +3,7 @@
  * any order, while Alice comes and goes: they never get in as Alice.
  */
 
+import { requireSmsOtp } from 'passport-sms-otp';
 import { expect, it } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { fakeClient } from '../support/host.js';
@@ -91,6 +92,69 @@ it.each([1, 2, 3])(
     // Not because nobody got in at all.
     expect(logins).toBeGreaterThan(0);
     expect(site.errors).toEqual([]);
+  },
+  60_000,
+);
+
+it.each([4, 5])(
+  'a sign-out in the middle of everything else holds, for every cookie that was ever seen (seed %i)',
+  async (seed) => {
+    const random = randomOf(seed);
+    const pause = (longestMs: number) => new Promise((resolve) => setTimeout(resolve, random() * longestMs));
+    const client = fakeClient();
+    client.onSend = async () => pause(6).then(() => ({ pinId: 'PIN-ID', sent: true }));
+    client.onVerify = async (pinId) => pause(6).then(() => ({ verified: false, pinId, reason: 'wrong_pin' }));
+    const budgets = { sendsPerNumber: null, uncompletedPerClient: null, failuresPerNumber: null };
+    const site = createSite(client, {
+      strategies: { 'step-up': { budgets }, 'new-number': { budgets } },
+      routes: (app) => {
+        // A page of the host that writes to the session, late.
+        app.post('/note', async (req, res) => {
+          await pause(10);
+          if (req.session) Object.assign(req.session, { note: random() });
+          res.end();
+        });
+        app.get('/secret', requireSmsOtp({ name: 'step-up' }), (_req, res) => void res.end());
+      },
+    });
+    // A store over a network.
+    for (const method of ['get', 'set', 'destroy'] as const) {
+      const original = site.store[method].bind(site.store) as (...args: unknown[]) => void;
+      Reflect.set(site.store, method, (...args: unknown[]) => void pause(4).then(() => original(...args)));
+    }
+    let overtaken = 0;
+    for (let round = 0; round < 40; round += 1) {
+      const browser = site.browser();
+      await browser.password(ALICE, '/password/only');
+      const Cookie = `connect.sid=${browser.cookies().get('connect.sid')}`;
+      const seen = new Set([Cookie]);
+      let isOut = false;
+      const later = async (path: string, form: object = {}) => {
+        await pause(25);
+        const isBefore = !isOut;
+        const { headers } = await site.browser().post(path, form, { Cookie });
+        if (isBefore && isOut) overtaken += 1;
+        for (const line of [headers['set-cookie'] ?? []].flat()) seen.add(String(line).split(';')[0] ?? '');
+      };
+      await Promise.all([
+        later('/step-up/issue'),
+        later('/step-up/resend'),
+        later('/step-up/pin', { pin: '000000' }),
+        later('/step-up/pin', { pin: '111111' }),
+        later('/new-number/issue', { phone: BOB.phoneNumber }),
+        later('/note'),
+        site.browser().get('/secret').set('Cookie', Cookie),
+        later('/logout').then(() => {
+          isOut = true;
+        }),
+      ]);
+      for (const cookie of seen) {
+        const { body } = await site.browser().get('/me').set('Cookie', cookie);
+        expect(body.user, `round ${round}`).toBeNull();
+      }
+    }
+    expect(await site.signedIn()).toEqual([]);
+    expect(overtaken).toBeGreaterThan(20);
   },
   60_000,
 );
