@@ -681,6 +681,20 @@ describe('a turn to check', () => {
   });
 });
 
+describe('a call', () => {
+  it('is noted for its challenge, however often, and takes no claim', async () => {
+    const { counters } = setUp();
+    expect(await counters.wasCalled('C')).toBe(false);
+    await counters.noteCall('C');
+    await counters.noteCall('C');
+    expect(await counters.wasCalled('C')).toBe(true);
+    expect(await counters.wasCalled('D')).toBe(false);
+    expect(await counters.claim('C')).toBe(true);
+    await counters.claim('D');
+    expect(await counters.wasCalled('D')).toBe(false);
+  });
+});
+
 describe('a claim', () => {
   it('is for one of many, and the PIN is used from then on', async () => {
     const { counters } = setUp();
