@@ -2,7 +2,7 @@
 
 import { property, type RequestLike } from './request.js';
 
-/** Longer than any request that is still under way. */
+/** Longer than most requests are under way; one that takes longer writes only what the store still has. */
 const KEPT_MS = 120_000;
 
 /** A writer does not wait longer for a write to be undone. */
@@ -28,7 +28,7 @@ const watched = new WeakMap<object, EndedSessions>();
 /**
  * The sessions that the request's store has destroyed lately. A store cannot tell: what it answered before the end may
  * arrive after it. So from the first call on its `destroy` is wrapped, as express-session wraps its `generate`; and its
- * `set`, whoever calls it: what is written to a session that has ended is undone.
+ * `set`, whoever calls it: what is written to a session that has ended is undone. `createSession` says when it was read.
  */
 export function endedSessions(req: RequestLike): EndedSessions {
   const store = Object(property(req, 'sessionStore'));
@@ -39,7 +39,7 @@ export function endedSessions(req: RequestLike): EndedSessions {
     has: (id: unknown) => performance.now() - (ends.get(id)?.at ?? Number.NEGATIVE_INFINITY) < KEPT_MS,
     times: (id: unknown) => (ended.has(id) ? (ends.get(id)?.times ?? 0) : 0),
   };
-  const { destroy, set, clear, generate } = store;
+  const { destroy, set, clear, generate, get, createSession } = store;
   if (typeof destroy !== 'function') return ended;
   let clears = 0;
   wrap(store, 'destroy', destroy, (given) => {
@@ -76,6 +76,41 @@ export function endedSessions(req: RequestLike): EndedSessions {
     clears += 1;
     return (_error, answer) => answer();
   });
+  const readAt = new WeakMap<object, number>();
+  if (typeof createSession === 'function') {
+    Reflect.set(store, 'createSession', (req: object, data: unknown): unknown => {
+      readAt.set(Object(req), performance.now());
+      return Reflect.apply(createSession, store, [req, data]);
+    });
+  }
+  const setUnlessEnded = store.set;
+  if (typeof setUnlessEnded === 'function' && typeof get === 'function') {
+    Reflect.set(store, 'set', (...args: unknown[]): unknown => {
+      const [id, session, answer] = args;
+      const read = readAt.get(Object(property(session, 'req')));
+      const isKnown = read === undefined || performance.now() - read < KEPT_MS;
+      if (isKnown || typeof answer !== 'function') return Reflect.apply(setUnlessEnded, store, args);
+      // What ended it may be forgotten by now.
+      let hasAnswer = false;
+      const once = (...given: unknown[]): void => {
+        hasAnswer = true;
+        Reflect.apply(answer, undefined, given);
+      };
+      return Reflect.apply(get, store, [
+        id,
+        (error: unknown, stored: unknown): void => {
+          const isDown = error && property(error, 'code') !== 'ENOENT';
+          try {
+            if (stored && !isDown) Reflect.apply(setUnlessEnded, store, [id, session, once]);
+            else once(...(isDown ? [error] : []));
+          } catch (thrown) {
+            if (hasAnswer) throw thrown;
+            once(thrown);
+          }
+        },
+      ]);
+    });
+  }
   if (typeof generate === 'function') {
     Reflect.set(store, 'generate', (made: RequestLike): void => {
       Reflect.apply(generate, store, [made]);

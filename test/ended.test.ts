@@ -318,3 +318,84 @@ it('is nothing where there is no store, or one that destroys nothing or cannot b
     expect(Reflect.get(Object(store), 'destroy')).toBe(before);
   }
 });
+
+describe('a session that was read more than two minutes ago', () => {
+  type Answer = (error?: unknown, stored?: unknown) => void;
+
+  function site() {
+    const kept = new Map<unknown, unknown>([['id', 'before']]);
+    const store = {
+      get: vi.fn((id: string, answer: Answer) => answer(null, kept.get(id))),
+      set: vi.fn((id: string, session: { data: unknown }, answer?: Answer) => {
+        kept.set(id, session.data);
+        answer?.();
+      }),
+      destroy(id: string, answer: Answer) {
+        kept.delete(id);
+        answer();
+      },
+      createSession: (req: object, data: unknown) => ({ req, data }),
+    };
+    const { get, set } = store;
+    endedSessions(requestOf(store));
+    const session = store.createSession({}, 'after');
+    const write = () => {
+      const answer = vi.fn();
+      store.set('id', session, answer);
+      return answer;
+    };
+    return { kept, store, session, write, get, set };
+  }
+
+  it('is written where the store still has it', () => {
+    const { kept, write, session } = site();
+    vi.advanceTimersByTime(600_000);
+    expect(session).toMatchObject({ req: {}, data: 'after' });
+    expect(write().mock.calls).toEqual([[]]);
+    expect(kept.get('id')).toBe('after');
+  });
+
+  it.each([0, 119_999, 120_001, 3_600_000])('is not brought back %i ms after its end', (ms) => {
+    const { kept, store, write } = site();
+    vi.advanceTimersByTime(300_000);
+    store.destroy('id', () => {});
+    vi.advanceTimersByTime(ms);
+    expect(write()).toHaveBeenCalledOnce();
+    expect([...kept]).toEqual([]);
+  });
+
+  it('is asked for in no other case', () => {
+    const { kept, store, session, write, get } = site();
+    vi.advanceTimersByTime(119_999);
+    write();
+    vi.advanceTimersByTime(1000);
+    // By whom it was read is not known, or nobody waits for an answer.
+    store.set('other', { data: 1 }, () => {});
+    store.set('id', { ...session, data: 2 });
+    expect(get).not.toHaveBeenCalled();
+    expect([...kept]).toEqual([
+      ['id', 2],
+      ['other', 1],
+    ]);
+  });
+
+  it('is answered once by a store that fails, or throws', () => {
+    const down = new Error('down');
+    const { store, write, get, set } = site();
+    vi.advanceTimersByTime(120_000);
+    get.mockImplementationOnce((_id, answer) => answer(down));
+    expect(write().mock.calls).toEqual([[down]]);
+    get.mockImplementationOnce((_id, answer) => answer(Object.assign(new Error(), { code: 'ENOENT' })));
+    expect(write().mock.calls).toEqual([[]]);
+    expect(set).not.toHaveBeenCalled();
+    set.mockImplementationOnce(() => {
+      throw down;
+    });
+    expect(write().mock.calls).toEqual([[down]]);
+    const late = () => {
+      throw down;
+    };
+    expect(() => store.set('id', store.createSession({}, 3), late)).toThrow(down);
+    expect(set).toHaveBeenCalledTimes(2);
+  });
+});
