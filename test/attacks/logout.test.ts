@@ -6,7 +6,7 @@ import { MemoryStore } from 'express-session';
 import { requireSmsOtp } from 'passport-sms-otp';
 import { createClient } from 'redis';
 import request from 'supertest';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createGate } from '../support/gate.js';
 import {
@@ -229,6 +229,33 @@ it.each([{}, { rolling: true }, { resave: true, saveUninitialized: true }])(
     expect((await get('/me')).body.user).toBeNull();
   },
 );
+
+it.each([{}, { resave: true, saveUninitialized: true }])(
+  'is not undone by a page of the host that writes an hour later (express-session with %j)',
+  async (session) => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { post, get, held } = await site(session);
+    await post('/login');
+    const meanwhile = async () => {
+      expect((await post('/logout')).status).toBe(200);
+      vi.advanceTimersByTime(3_600_000);
+    };
+    expect((await held('/slow', {}, 'service', meanwhile)).status).toBe(200);
+    expect((await get('/me')).body.user).toBeNull();
+  },
+);
+
+it('leaves the page of the host that writes an hour later its word, where nobody has signed out', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const store = new MemoryStore();
+  const { post, held } = await site({ store });
+  await post('/login');
+  await held('/slow', {}, 'service', async () => vi.advanceTimersByTime(3_600_000));
+  const sessions = await new Promise<unknown>((resolve) => store.all((_error, all) => resolve(all)));
+  expect(JSON.stringify(sessions)).toContain('written long after it was read');
+});
 
 it('is not undone by the right PIN, where that login was ending the session at the same time', async () => {
   const gate = createGate();
