@@ -379,6 +379,16 @@ describe('a session that was read more than two minutes ago', () => {
     ]);
   });
 
+  it('is written by a store that cannot be asked', () => {
+    const set = vi.fn();
+    const store = { set, destroy: () => undefined, createSession: (req: object) => ({ req }) };
+    endedSessions(requestOf(store));
+    const session = store.createSession({});
+    vi.advanceTimersByTime(120_000);
+    store.set('id', session, () => {});
+    expect(set).toHaveBeenCalledOnce();
+  });
+
   it('is answered once by a store that fails, or throws', () => {
     const down = new Error('down');
     const { store, write, get, set } = site();
@@ -392,10 +402,13 @@ describe('a session that was read more than two minutes ago', () => {
       throw down;
     });
     expect(write().mock.calls).toEqual([[down]]);
-    const late = () => {
+    const thrower = vi.fn(() => {
       throw down;
-    };
-    expect(() => store.set('id', store.createSession({}, 3), late)).toThrow(down);
+    });
+    const session = store.createSession({}, 'after');
+    vi.advanceTimersByTime(120_000);
+    expect(() => store.set('id', session, thrower)).toThrow(down);
+    expect(thrower).toHaveBeenCalledOnce();
     expect(set).toHaveBeenCalledTimes(2);
   });
 });
