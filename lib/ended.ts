@@ -76,10 +76,10 @@ export function endedSessions(req: RequestLike): EndedSessions {
     clears += 1;
     return (_error, answer) => answer();
   });
-  const readAt = new WeakMap<object, number>();
+  const reads = new WeakMap<object, { at: number; clears: number }>();
   if (typeof createSession === 'function') {
     Reflect.set(store, 'createSession', (req: object, data: unknown): unknown => {
-      readAt.set(Object(req), performance.now());
+      reads.set(Object(req), { at: performance.now(), clears });
       return Reflect.apply(createSession, store, [req, data]);
     });
   }
@@ -87,8 +87,8 @@ export function endedSessions(req: RequestLike): EndedSessions {
   if (typeof setUnlessEnded === 'function' && typeof get === 'function') {
     Reflect.set(store, 'set', (...args: unknown[]): unknown => {
       const [id, session, answer] = args;
-      const read = readAt.get(Object(property(session, 'req')));
-      const isKnown = read === undefined || performance.now() - read < KEPT_MS;
+      const read = reads.get(Object(property(session, 'req')));
+      const isKnown = !read || (performance.now() - read.at < KEPT_MS && read.clears === clears);
       if (isKnown || typeof answer !== 'function') return Reflect.apply(setUnlessEnded, store, args);
       // What ended it may be forgotten by now.
       let hasAnswer = false;

@@ -33,6 +33,8 @@ export interface Recipients {
   resolve(req: RequestLike): Promise<Target | NoTarget>;
   /** Whether the one who may go on with this challenge is still the one it was opened for. */
   isStillTheirs(req: RequestLike, challenge: Challenge): Promise<boolean>;
+  /** The channels of a challenge that the options still serve: it may be of before a restart with fewer countries. */
+  channelsNow(challenge: Challenge): Channel[];
   /** The channels of a first PIN. */
   firstChannels(target: Target): Channel[];
 }
@@ -74,7 +76,7 @@ const NOBODY: NoTarget = { code: 'recipient_missing', details: {} };
 /** The rules of one strategy. */
 export function createRecipients(settings: Settings): Recipients {
   const { recipient, subject, signedIn, client, verifyTimeoutMs } = settings;
-  return { isTypedByStranger: !recipient && !subject, resolve, isStillTheirs, firstChannels };
+  return { isTypedByStranger: !recipient && !subject, resolve, isStillTheirs, firstChannels, channelsNow };
 
   async function resolve(req: RequestLike): Promise<Target | NoTarget> {
     if (signedIn && !(await isSignedIn(req))) return NOBODY;
@@ -146,6 +148,16 @@ export function createRecipients(settings: Settings): Recipients {
   // A call lands in voicemail, so it is for those whom a message did not reach, unless there is nothing else.
   function firstChannels({ channels }: Target): Channel[] {
     return settings.channels.length === 1 ? channels : channels.filter((channel) => channel !== 'voice');
+  }
+
+  function channelsNow({ phoneNumber, channels }: Target): Channel[] {
+    const number = readNumber(phoneNumber);
+    const phone = typeof number === 'object' && isCountryServed(number) ? number : undefined;
+    return channels.filter(
+      (channel) =>
+        settings.channels.includes(channel) &&
+        (channel === 'email' || (phone !== undefined && isTypeServed(phone, channel))),
+    );
   }
 
   // With `signedIn` the host says at each step who may go on; another answer than at the issue ends the challenge.

@@ -328,7 +328,8 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (challenge === undefined || isOver || !(await recipients.isStillTheirs(turn.req, challenge))) {
       return outcome(turn, 'no_challenge', {});
     }
-    const { channels } = challenge;
+    const channels = recipients.channelsNow(challenge);
+    if (channels.length === 0) return outcome(turn, 'no_challenge', {});
     const asked = askedChannel(turn) ?? challenge.channel;
     const channel = channels.find((possible) => possible === asked);
     if (channel === undefined) return outcome(turn, 'channel_not_allowed', { channels });

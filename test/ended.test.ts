@@ -335,6 +335,7 @@ describe('a session that was read more than two minutes ago', () => {
         answer();
       },
       createSession: (req: object, data: unknown) => ({ req, data }),
+      clear: () => undefined,
     };
     const { get, set } = store;
     endedSessions(requestOf(store));
@@ -362,6 +363,19 @@ describe('a session that was read more than two minutes ago', () => {
     vi.advanceTimersByTime(ms);
     expect(write()).toHaveBeenCalledOnce();
     expect([...kept]).toEqual([]);
+  });
+
+  it('is asked for sooner, too, where the store was cleared since', () => {
+    const { kept, store, write } = site();
+    const later = store.createSession({}, 'later');
+    kept.clear();
+    store.clear();
+    expect(write().mock.calls).toEqual([[]]);
+    expect([...kept]).toEqual([]);
+    kept.set('new', 0);
+    store.set('new', store.createSession({}, 'new'), () => {});
+    store.set('old', later, () => {});
+    expect([...kept]).toEqual([['new', 'new']]);
   });
 
   it('is asked for in no other case', () => {

@@ -1,5 +1,6 @@
 /** SMS that should not be sent, and ways to make a site stop sending those that should. */
 
+import session from 'express-session';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   createHost,
@@ -91,6 +92,38 @@ describe('a country', () => {
       // They are honest, and type what they get: most of them.
       if (index === 90) break;
     }
+  });
+});
+
+describe('a challenge of before a restart', () => {
+  const all: LooseOptions = { countries: ['HR', 'SI'], channels: ['sms', 'voice'] };
+  it.each<[string, LooseOptions, string | undefined, number, string | undefined]>([
+    ['as before', all, 'voice', 202, undefined],
+    ['without its country', { ...all, countries: ['SI'] }, undefined, 401, 'no_challenge'],
+    ['without its country, by voice', { ...all, countries: ['SI'] }, 'voice', 401, 'no_challenge'],
+    ['without calls', { ...all, channels: ['sms'] }, 'voice', 400, 'channel_not_allowed'],
+    ['without calls, by SMS', { ...all, channels: ['sms'] }, 'sms', 202, undefined],
+    [
+      'without its kind of number',
+      { ...all, blockedNumberTypes: ['MOBILE'] },
+      undefined,
+      401,
+      'no_challenge',
+    ],
+  ])('is sent again by the options of after it (%s)', async (_what, after, channel, status, code) => {
+    const client = fakeClient();
+    const store = new session.MemoryStore();
+    const budgets = { sendsPerNumber: null };
+    const start = (strategy: LooseOptions) =>
+      createHost(client, { session: { store }, strategy: { ...strategy, budgets } });
+    const issued = await start(all).browser().issue();
+    const Cookie = String(issued.get('Set-Cookie')?.[0]?.split(';')[0]);
+    const answer = await start(after)
+      .browser()
+      .post('/login/resend', channel === undefined ? {} : { channel }, { Cookie });
+    expect([answer.status, code && answer.body.outcome.code]).toEqual([status, code]);
+    expect(client.resends).toHaveLength(status === 202 ? 1 : 0);
+    expect(client.sends).toHaveLength(1);
   });
 });
 
