@@ -7,7 +7,7 @@ import type { Action } from './action.js';
 import type { Challenge } from './challenge.js';
 import { endedSessions } from './ended.js';
 import { SessionEnded } from './errors.js';
-import { cookieSessionIds, isNewSession, property, type RequestLike, renewSession } from './request.js';
+import { cookieSessionIds, isNewSession, type RequestLike, renewSession, sessionIdOf } from './request.js';
 
 /** The issues of this process whose second click may still come. */
 export interface Clicks {
@@ -34,7 +34,7 @@ export function createClicks(isBetweenFactors: boolean): Clicks {
   return { idsOf, join, willSignOut, orAnew };
 
   function idsOf(req: RequestLike): string[] {
-    const id = property(req, 'sessionID');
+    const id = sessionIdOf(req);
     if (typeof id !== 'string') return [];
     if (!isBetweenFactors || !isNewSession(req)) return [id];
     // The first click, or the password that signed in, has replaced the one that the browser knows. Nobody has checked the
@@ -76,7 +76,7 @@ export function createClicks(isBetweenFactors: boolean): Clicks {
     try {
       await living;
     } catch (thrown) {
-      const id = JSON.stringify(property(req, 'sessionID'));
+      const id = JSON.stringify(sessionIdOf(req));
       if (!(thrown instanceof SessionEnded && signedOut.has(id))) throw thrown;
       renewSession(req);
     }

@@ -1,6 +1,6 @@
 /** Sessions that have ended in this process a moment ago: a request that has read one before must not write it back. */
 
-import { property, type RequestLike } from './request.js';
+import { attachSession, property, type RequestLike } from './request.js';
 
 /** Longer than most requests are under way; one that takes longer writes only what the store still has. */
 const KEPT_MS = 120_000;
@@ -115,7 +115,9 @@ export function endedSessions(req: RequestLike): EndedSessions {
     Reflect.set(store, 'generate', (made: RequestLike): void => {
       Reflect.apply(generate, store, [made]);
       // A `genid` of the host's may give a browser its id again.
-      ends.delete(property(made, 'sessionID'));
+      const id = property(made, 'sessionID');
+      ends.delete(id);
+      attachSession(made, id);
     });
   }
   watched.set(store, ended);

@@ -4,6 +4,7 @@ import { endedSessions } from './ended.js';
 import { alreadyAnswered, asError, endedDuringLogin, fromStore, SmsOtpError } from './errors.js';
 import type { Channel } from './otp-client.js';
 import {
+  attachSession,
   detachSession,
   dropSession,
   isAnswered,
@@ -12,6 +13,7 @@ import {
   localPath,
   property,
   type RequestLike,
+  sessionIdOf,
   signedInAs,
   userProperty,
 } from './request.js';
@@ -78,7 +80,7 @@ interface Login {
 function watchEnd(req: RequestLike): () => boolean {
   if (signedInAs(req) === undefined) return () => false;
   const ended = endedSessions(req);
-  const id = property(req, 'sessionID');
+  const id = sessionIdOf(req);
   const before = ended.times(id);
   return () => ended.times(id) > before + 1;
 }
@@ -93,7 +95,7 @@ function limitSerializer(req: RequestLike, ms: number, done: Callback): void {
     // For this login alone.
     Reflect.set(req, '_sessionManager', manager);
     const answer = args.at(-1);
-    const id = property(req, 'sessionID');
+    const id = sessionIdOf(req);
     let isLate = false;
     const fail = (error: Error): void => {
       isLate = true;
@@ -107,7 +109,7 @@ function limitSerializer(req: RequestLike, ms: number, done: Callback): void {
       clearTimeout(timer);
       if (isLate) return;
       if (isAnswered(req)) fail(alreadyAnswered('the login was done'));
-      else if (!isObject(req.session) || property(req, 'sessionID') !== id) fail(endedDuringLogin());
+      else if (!isObject(req.session) || sessionIdOf(req) !== id) fail(endedDuringLogin());
       else if (typeof answer === 'function') Reflect.apply(answer, undefined, given);
     };
     return Reflect.apply(serialize, manager, [...args.slice(0, -1), answered]);
@@ -286,7 +288,7 @@ export async function signOut(req: RequestLike, timeoutMs: number, newId?: strin
   };
   wrapOnce(session, 'save', {}, unlessGone);
   wrapOnce(session, 'regenerate', {}, (callback) => {
-    if (newId !== undefined && isDetached(req)) Reflect.set(req, 'sessionID', newId);
+    if (newId !== undefined && isDetached(req)) attachSession(req, newId);
     return unlessGone(callback);
   });
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));

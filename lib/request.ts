@@ -104,20 +104,60 @@ export function isAnswered(req: RequestLike): boolean {
 }
 
 /**
- * Takes the session off the request. Without its id, express-session neither saves nor destroys anything at the end, nor
- * sends a cookie: the browser may hold a newer one by then.
+ * Takes the session off the request, and its id ({@link detachSession}): the browser may hold a newer one by then.
  */
 export function dropSession(req: RequestLike): void {
   Reflect.set(req, 'session', null);
   detachSession(req);
 }
 
+// Requests whose session was taken off or left without its id, with that id.
+const detached = new WeakMap<object, unknown>();
+const hiding = new WeakSet<object>();
+
+/** The id of the request's session; undefined where it has none, or has lost it. */
+export function sessionIdOf(req: RequestLike): unknown {
+  const id = property(req, 'sessionID');
+  return detached.has(req) && detached.get(req) === id ? undefined : id;
+}
+
 /**
- * Leaves the session on the request, for whoever reads it there or writes to it, and takes its id: express-session does
- * nothing with it at the end.
+ * Leaves the session on the request, for whoever reads it there or writes to it, and takes its id: without one
+ * express-session neither saves nor destroys anything at the end, nor sends a cookie. The host sees it all the same: its
+ * access log may want a text.
  */
 export function detachSession(req: RequestLike): void {
-  Reflect.set(req, 'sessionID', undefined);
+  const id = sessionIdOf(req);
+  if (id === undefined) return;
+  const res = property(req, 'res');
+  if (isObject(res) && ['writeHead', 'end'].every((method) => hideIn(res, method, req))) {
+    detached.set(req, id);
+    hiding.add(req);
+  } else Reflect.set(req, 'sessionID', undefined);
+}
+
+/** Gives the session an id (back). */
+export function attachSession(req: RequestLike, id: unknown): void {
+  detached.delete(req);
+  Reflect.set(req, 'sessionID', id);
+}
+
+// While the response is written, when express-session looks at it, a lost id is not there.
+function hideIn(res: object, method: string, req: RequestLike): boolean {
+  const original = property(res, method);
+  if (typeof original !== 'function') return false;
+  if (hiding.has(req)) return true;
+  Reflect.set(res, method, function (this: unknown, ...args: unknown[]): unknown {
+    const id = property(req, 'sessionID');
+    if (sessionIdOf(req) !== undefined) return Reflect.apply(original, this, args);
+    Reflect.set(req, 'sessionID', undefined);
+    try {
+      return Reflect.apply(original, this, args);
+    } finally {
+      if (property(req, 'sessionID') === undefined) Reflect.set(req, 'sessionID', id);
+    }
+  });
+  return true;
 }
 
 /** Takes the session off the request and gives it a new one, of nobody's and with an id of its own. */
@@ -130,12 +170,12 @@ export function renewSession(req: RequestLike): void {
 
 /** Whether the session has lost its id: its cookie will not be sent. */
 export function isDetached(req: RequestLike): boolean {
-  return Reflect.has(req, 'sessionID') && property(req, 'sessionID') === undefined;
+  return Reflect.has(req, 'sessionID') && sessionIdOf(req) === undefined;
 }
 
 /** Whether the session was made in this request: the browser did not come with its id. */
 export function isNewSession(req: RequestLike): boolean {
-  const id = property(req, 'sessionID');
+  const id = sessionIdOf(req);
   if (typeof id !== 'string') return true;
   const cookies = header(req, 'cookie') ?? '';
   // What cookie-parser has read, which express-session takes too: there a value may be spelled as JSON.

@@ -8,6 +8,7 @@ import {
   isObject,
   property,
   type RequestLike,
+  sessionIdOf,
   signedInAs,
   storedUser,
 } from './request.js';
@@ -103,17 +104,17 @@ export async function saveSession(
   session: SavableSession,
   change?: () => void,
 ): Promise<void> {
-  const id = property(req, 'sessionID');
+  const id = sessionIdOf(req);
   await reread(req, session);
   // By then the request may have been answered, and its session taken off.
-  if (property(req, 'sessionID') !== id) throw new SessionEnded();
+  if (sessionIdOf(req) !== id) throw new SessionEnded();
   change?.();
   await saveLiving(req, session);
 }
 
 /** Saves a session of which it is known that it lives. */
 export async function saveLiving(req: RequestLike, session: SavableSession): Promise<void> {
-  const id = property(req, 'sessionID');
+  const id = sessionIdOf(req);
   // As express-session does before its own save: a save does not renew the time that a session has.
   const touch = property(session, 'touch');
   if (typeof touch === 'function') Reflect.apply(touch, session, []);
@@ -148,7 +149,7 @@ export async function requireLiving(req: RequestLike): Promise<void> {
 async function readLiving(req: RequestLike): Promise<object | undefined> {
   if (!canEnd(req)) return undefined;
   const store = Object(property(req, 'sessionStore'));
-  const id = property(req, 'sessionID');
+  const id = sessionIdOf(req);
   const ended = endedSessions(req);
   return new Promise((resolve, reject) => {
     const returned: unknown = Reflect.apply(store.get, store, [

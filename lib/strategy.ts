@@ -34,6 +34,7 @@ import {
   property,
   type RequestLike,
   renewSession,
+  sessionIdOf,
   signedInAs,
 } from './request.js';
 import { trimMessages } from './session.js';
@@ -188,7 +189,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
 
   async function isEnd(req: RequestLike, thrown: unknown): Promise<boolean> {
     if (thrown instanceof SessionEnded) return true;
-    const id = property(req, 'sessionID');
+    const id = sessionIdOf(req);
     try {
       // The store of sessions may be as silent, and the visitor would wait twice.
       if (!isStoreError(thrown)) {
@@ -298,7 +299,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     if (signedInAs(req) === undefined && isNewSession(req) && !isDetached(req)) return resolved;
     // It goes over into the new one, unless it has ended meanwhile.
     await clicks.orAnew(req, challenges.catchUp(req));
-    clicks.willSignOut(property(req, 'sessionID'));
+    clicks.willSignOut(sessionIdOf(req));
     await signOutForSure(req, id);
     return resolved;
   }
@@ -306,7 +307,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
   // The id of a session that was made in this request, with somebody signed in. It is off the request until the sign-out is
   // done: whenever the host answers, it is not with that session's cookie.
   function takeNewId(req: RequestLike): string | undefined {
-    const id = property(req, 'sessionID');
+    const id = sessionIdOf(req);
     if (typeof id !== 'string' || signedInAs(req) === undefined || !isNewSession(req)) return undefined;
     detachSession(req);
     return id;

@@ -1,5 +1,6 @@
 /** What would take the process down: everything that the host's functions may do behind our back. */
 
+import { createHash } from 'node:crypto';
 import express, { type ErrorRequestHandler, type Request } from 'express';
 import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
@@ -473,6 +474,43 @@ it.each<[string, (req: Request, answer: () => void) => void]>([
     expect(thrown).toEqual([]);
   },
 );
+
+it('an access log that hashes the session id finds one on every request, and no lost session gets a cookie', async () => {
+  const thrown = noteUncaught();
+  const log: string[] = [];
+  const host = createHost(fakeClient(), {
+    authenticate: { failureMessage: true },
+    before: [
+      (req, res, next) => {
+        res.on('finish', () => {
+          log.push(createHash('sha256').update(req.sessionID).digest('hex'));
+        });
+        next();
+      },
+    ],
+    routes: (app) => {
+      app.post('/logout', (req, res, next) => {
+        req.logout((error: unknown) => (error ? next(error) : res.end()));
+      });
+    },
+  });
+  const at = await serve(host);
+  const visitor = host.browser(at);
+  const issued = await visitor.issue();
+  const Cookie = String(issued.get('Set-Cookie')?.[0]?.split(';')[0]);
+  // Two clicks on the right PIN, and the old session's cookie a moment later.
+  const again = () => host.browser(at).post('/login/pin', { pin: PIN }, { Cookie });
+  const clicks = await Promise.all([again(), again()]);
+  const late = await again();
+  const losers = [...clicks.filter(({ status }) => status !== 200), late];
+  expect(losers.map(({ status, headers }) => [status, headers['set-cookie']])).toEqual([
+    [401, undefined],
+    [401, undefined],
+  ]);
+  expect((await visitor.post('/logout')).status).toBe(200);
+  expect(log).toHaveLength(5);
+  expect(thrown).toEqual([]);
+});
 
 it('a host that answers while its own functions run sends no PIN, and costs no budget', async () => {
   const client = fakeClient();
