@@ -2,8 +2,11 @@
 
 import { attachSession, property, type RequestLike } from './request.js';
 
-/** Longer than most requests are under way; one that takes longer writes only what the store still has. */
+/** Longer than most requests are under way. */
 const KEPT_MS = 120_000;
+
+/** A session that was read longer ago is written only where the store still has it: another process may have ended it. */
+const ASKED_AFTER_MS = 1000;
 
 /** A writer does not wait longer for a write to be undone. */
 const LONGEST_UNDO_MS = 3000;
@@ -79,18 +82,18 @@ export function endedSessions(req: RequestLike): EndedSessions {
   const reads = new WeakMap<object, { at: number; clears: number }>();
   if (typeof createSession === 'function') {
     Reflect.set(store, 'createSession', (req: object, data: unknown): unknown => {
-      reads.set(Object(req), { at: performance.now(), clears });
-      return Reflect.apply(createSession, store, [req, data]);
+      const session: unknown = Reflect.apply(createSession, store, [req, data]);
+      reads.set(Object(session), { at: performance.now(), clears });
+      return session;
     });
   }
   const setUnlessEnded = store.set;
   if (typeof setUnlessEnded === 'function' && typeof get === 'function') {
     Reflect.set(store, 'set', (...args: unknown[]): unknown => {
       const [id, session, answer] = args;
-      const read = reads.get(Object(property(session, 'req')));
-      const isKnown = !read || (performance.now() - read.at < KEPT_MS && read.clears === clears);
+      const read = reads.get(Object(session));
+      const isKnown = !read || (performance.now() - read.at < ASKED_AFTER_MS && read.clears === clears);
       if (isKnown || typeof answer !== 'function') return Reflect.apply(setUnlessEnded, store, args);
-      // What ended it may be forgotten by now.
       let hasAnswer = false;
       const once = (...given: unknown[]): void => {
         hasAnswer = true;

@@ -319,7 +319,7 @@ it('is nothing where there is no store, or one that destroys nothing or cannot b
   }
 });
 
-describe('a session that was read more than two minutes ago', () => {
+describe('a session that was read more than a second ago', () => {
   type Answer = (error?: unknown, stored?: unknown) => void;
 
   function site() {
@@ -380,9 +380,9 @@ describe('a session that was read more than two minutes ago', () => {
 
   it('is asked for in no other case', () => {
     const { kept, store, session, write, get } = site();
-    vi.advanceTimersByTime(119_999);
+    vi.advanceTimersByTime(999);
     write();
-    vi.advanceTimersByTime(1000);
+    vi.advanceTimersByTime(1);
     // By whom it was read is not known, or nobody waits for an answer.
     store.set('other', { data: 1 }, () => {});
     store.set('id', { ...session, data: 2 });
@@ -398,7 +398,7 @@ describe('a session that was read more than two minutes ago', () => {
     const store = { set, destroy: () => undefined, createSession: (req: object) => ({ req }) };
     endedSessions(requestOf(store));
     const session = store.createSession({});
-    vi.advanceTimersByTime(120_000);
+    vi.advanceTimersByTime(1000);
     store.set('id', session, () => {});
     expect(set).toHaveBeenCalledOnce();
   });
@@ -406,7 +406,7 @@ describe('a session that was read more than two minutes ago', () => {
   it('is answered once by a store that fails, or throws', () => {
     const down = new Error('down');
     const { store, write, get, set } = site();
-    vi.advanceTimersByTime(120_000);
+    vi.advanceTimersByTime(1000);
     get.mockImplementationOnce((_id, answer) => answer(down));
     expect(write().mock.calls).toEqual([[down]]);
     get.mockImplementationOnce((_id, answer) => answer(Object.assign(new Error(), { code: 'ENOENT' })));
@@ -420,7 +420,7 @@ describe('a session that was read more than two minutes ago', () => {
       throw down;
     });
     const session = store.createSession({}, 'after');
-    vi.advanceTimersByTime(120_000);
+    vi.advanceTimersByTime(1000);
     expect(() => store.set('id', session, thrower)).toThrow(down);
     expect(thrower).toHaveBeenCalledOnce();
     expect(set).toHaveBeenCalledTimes(2);

@@ -246,6 +246,27 @@ it.each([{}, { resave: true, saveUninitialized: true }])(
   },
 );
 
+it('is no hindrance to a login that takes an hour, nor is a store that was cleared meanwhile', async () => {
+  for (const clears of [false, true]) {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const store = new MemoryStore();
+    const host = createHost(fakeClient(), {
+      session: { store },
+      verify: async () => {
+        vi.advanceTimersByTime(3_600_000);
+        if (clears) await new Promise((resolve) => store.clear(resolve));
+        return { id: 'u1', phoneNumber: PHONE };
+      },
+    });
+    host.users.set('u1', { id: 'u1', phoneNumber: PHONE });
+    const browser = host.browser(await serve(host));
+    await browser.issue();
+    const { status } = await browser.check();
+    expect([status, (await browser.get('/me')).body.user?.id], `clears: ${clears}`).toEqual([200, 'u1']);
+  }
+});
+
 it('leaves the page of the host that writes an hour later its word, where nobody has signed out', async () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   onTestFinished(() => void vi.useRealTimers());
