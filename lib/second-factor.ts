@@ -4,13 +4,14 @@ import { fromStore, SmsOtpError } from './errors.js';
 import { belongsTo } from './marks.js';
 import type { Channel } from './otp-client.js';
 import {
-  dropSession,
+  detachSession,
   header,
   isObject,
   isSessionUser,
   localPath,
   property,
   type RequestLike,
+  renewSession,
   signedInAs,
 } from './request.js';
 import { beginWith, canEnd, ownEntry } from './session.js';
@@ -106,7 +107,10 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
     }
     // Since the session was read its user may have signed out: then nothing is written to it. Or a PIN was sent.
     fromStore(beginWith(req, session), GUARD_STORE_TIMEOUT_MS)
-      .catch(() => dropSession(req))
+      .catch(() => {
+        renewSession(req);
+        detachSession(req);
+      })
       .then(redirect)
       .catch(next);
   }

@@ -6,6 +6,7 @@ import session from 'express-session';
 import { requireSmsOtp, type SmsOtpEvent } from 'passport-sms-otp';
 import { describe, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection, noteUncaught } from '../support/calm.js';
+import { createGate } from '../support/gate.js';
 import {
   createHost,
   earlyAnswer,
@@ -510,6 +511,53 @@ it('an access log that hashes the session id finds one on every request, and no 
   expect((await visitor.post('/logout')).status).toBe(200);
   expect(log).toHaveLength(5);
   expect(thrown).toEqual([]);
+});
+
+it('a log that reads the session of a guarded page finds one, also where a sign-out has overtaken it', async () => {
+  const store = new session.MemoryStore();
+  const sessions: unknown[] = [];
+  const host = createHost(fakeClient(), {
+    session: { store },
+    before: [
+      (req, res, next) => {
+        res.on('finish', () => sessions.push(req.session));
+        next();
+      },
+    ],
+    routes(app) {
+      app.post('/password', (req, res, next) => {
+        req.logIn({ id: 'u1' } as Express.User, (error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post('/logout', (req, res, next) => {
+        req.logout((error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.get('/secret', requireSmsOtp({ redirectTo: '/confirm' }) as never);
+    },
+  });
+  host.users.set('u1', { id: 'u1', phoneNumber: '' });
+  const visitor = host.browser(await serve(host));
+  await visitor.post('/password');
+  const gate = createGate();
+  const get = store.get.bind(store);
+  // The guard looks whether the session lives still.
+  let reads = 0;
+  store.get = (...args) => {
+    reads += 1;
+    if (reads === 2) void gate.pass().then(() => get(...args));
+    else get(...args);
+  };
+  const isLooking = gate.shut();
+  const guarded = visitor
+    .get('/secret')
+    .set('Accept', 'text/html')
+    .then((answer) => answer);
+  await isLooking;
+  expect((await visitor.post('/logout')).status).toBe(200);
+  gate.open();
+  const { status, headers } = await guarded;
+  expect([status, headers['set-cookie']]).toEqual([303, undefined]);
+  expect(sessions).toHaveLength(3);
+  for (const found of sessions) expect(found).toHaveProperty('cookie');
 });
 
 it('a host that answers while its own functions run sends no PIN, and costs no budget', async () => {
