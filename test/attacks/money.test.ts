@@ -1,6 +1,7 @@
 /** SMS that should not be sent, and ways to make a site stop sending those that should. */
 
 import session from 'express-session';
+import { withTestNumbers } from 'passport-sms-otp';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   createHost,
@@ -9,7 +10,9 @@ import {
   type Host,
   type LooseOptions,
   PHONE,
+  PIN,
 } from '../support/host.js';
+import { SECRET } from '../support/limiters.js';
 
 const NOON = Date.UTC(2026, 0, 1, 12);
 const MINUTE = 60_000;
@@ -126,6 +129,34 @@ describe('a challenge of before a restart', () => {
     expect(client.sends).toHaveLength(1);
   });
 });
+
+it.each([
+  [true, true, 202],
+  [true, false, 401],
+  [false, true, 401],
+])(
+  'a challenge of a number that was a test number (%s) and is one now (%s) is sent again: %i',
+  async (was, is, status) => {
+    const store = new session.MemoryStore();
+    const services: FakeClient[] = [];
+    const start = (isTest: boolean) => {
+      const service = fakeClient();
+      services.push(service);
+      const until = new Date(NOON + 24 * 60 * MINUTE);
+      const numbers = [{ phoneNumber: PHONE, pin: PIN, until }];
+      const options = { secret: SECRET, allowReal: true };
+      const client = isTest ? withTestNumbers(service, numbers, options) : service;
+      return createHost(client, { session: { store }, strategy: { budgets: { sendsPerNumber: null } } });
+    };
+    const issued = await start(was).browser().issue();
+    expect(issued.status).toBe(202);
+    const Cookie = String(issued.get('Set-Cookie')?.[0]?.split(';')[0]);
+    const again = await start(is).browser().post('/login/resend', {}, { Cookie });
+    expect(again.status).toBe(status);
+    const messages = services.map(({ sends, resends }) => sends.length + resends.length);
+    expect(messages).toEqual([was ? 0 : 1, 0]);
+  },
+);
 
 describe('a number', () => {
   it('gets no more PINs from many accounts that name it than from one', async () => {
