@@ -188,13 +188,15 @@ export function createCheck(parts: Parts, verify: Verify): (turn: Turn) => Promi
   // What was tried stays tried, also where the service did not say what it was worth. A parallel request may have used the
   // challenge up (its session may be gone, and a save would bring it back), sent its PIN again, or put another one in its
   // place. What others have tried meanwhile counts: of several that write at once, the last must not forget the rest.
-  async function keep({ turn, challenge, attemptsUsed }: Attempt, change?: Change): Promise<void> {
+  async function keep(
+    { turn, challenge, attemptsUsed }: Attempt,
+    change: Change = (now) => now,
+  ): Promise<void> {
     const tried = await counters.attemptsUsed(challenge.id);
     if (tried === Number.POSITIVE_INFINITY) return;
-    await challenges.update(turn.req, challenge.id, (kept) => {
-      const now = { ...kept, attemptsUsed: Math.max(kept.attemptsUsed, attemptsUsed, tried) };
-      return change ? change(now) : now;
-    });
+    await challenges.update(turn.req, challenge.id, (kept) =>
+      change({ ...kept, attemptsUsed: Math.max(kept.attemptsUsed, attemptsUsed, tried) }),
+    );
   }
 
   // The challenge stays, past its time: a resend still knows where a new PIN goes.

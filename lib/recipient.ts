@@ -118,9 +118,7 @@ export function createRecipients(settings: Settings): Recipients {
       ...(phone && { maskedPhone: maskedEnd(phone.phoneNumber) }),
       ...(phone?.test && { test: true }),
       ...(address !== undefined && { email: address, maskedEmail: maskedEmail(address) }),
-      channels: settings.channels.filter((channel) =>
-        channel === 'email' ? address !== undefined : phone !== undefined && isTypeServed(phone, channel),
-      ),
+      channels: servedChannels(phone, address !== undefined),
     };
     return firstChannels(target).length > 0 ? target : NOBODY;
   }
@@ -145,6 +143,12 @@ export function createRecipients(settings: Settings): Recipients {
     return !settings.blockedNumberTypes[channel].has(number.type);
   }
 
+  function servedChannels(phone: PhoneNumber | undefined, hasEmail: boolean): Channel[] {
+    return settings.channels.filter((channel) =>
+      channel === 'email' ? hasEmail : phone !== undefined && isTypeServed(phone, channel),
+    );
+  }
+
   // A call lands in voicemail, so it is for those whom a message did not reach, unless there is nothing else.
   function firstChannels({ channels }: Target): Channel[] {
     return settings.channels.length === 1 ? channels : channels.filter((channel) => channel !== 'voice');
@@ -156,11 +160,8 @@ export function createRecipients(settings: Settings): Recipients {
     const isOther = (phone: PhoneNumber) => (test ? !client.isTestNumber : phone.test);
     const phone =
       typeof number === 'object' && isCountryServed(number) && !isOther(number) ? number : undefined;
-    return channels.filter(
-      (channel) =>
-        settings.channels.includes(channel) &&
-        (channel === 'email' || (phone !== undefined && isTypeServed(phone, channel))),
-    );
+    const served = servedChannels(phone, true);
+    return channels.filter((channel) => served.includes(channel));
   }
 
   // With `signedIn` the host says at each step who may go on; another answer than at the issue ends the challenge.
