@@ -1,5 +1,6 @@
 /** Sessions that have ended in this process a moment ago: a request that has read one before must not write it back. */
 
+import { isStoreFailure } from './errors.js';
 import { attachSession, property, type RequestLike } from './request.js';
 
 /** Longer than most requests are under way. */
@@ -102,7 +103,7 @@ export function endedSessions(req: RequestLike): EndedSessions {
       return Reflect.apply(get, store, [
         id,
         (error: unknown, stored: unknown): void => {
-          const isDown = error && property(error, 'code') !== 'ENOENT';
+          const isDown = isStoreFailure(error);
           try {
             if (stored && !isDown) Reflect.apply(setUnlessEnded, store, [id, session, once]);
             else once(...(isDown ? [error] : []));

@@ -140,6 +140,11 @@ export function fromStore<T>(answer: T | PromiseLike<T>, ms: number, onLate?: ()
 // Known by themselves, since their code may be the cause's.
 const storeErrors = new WeakSet<object>();
 
+/** Whether a session store answers that it failed, and not that it has no such session (as express-session knows it of files). */
+export function isStoreFailure(error: unknown): boolean {
+  return Boolean(error) && codeOf(error) !== 'ENOENT';
+}
+
 /** Whether a store has failed or was silent. */
 export function isStoreError(thrown: unknown): boolean {
   return storeErrors.has(Object(thrown));

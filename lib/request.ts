@@ -168,6 +168,15 @@ export function renewSession(req: RequestLike): void {
   if (typeof generate === 'function') Reflect.apply(generate, store, [req]);
 }
 
+/**
+ * Takes the session off the request and leaves an empty one, for whoever reads there or writes a message. Its cookie is not
+ * sent: it must not take the place of one that the browser got meanwhile.
+ */
+export function emptySession(req: RequestLike): void {
+  renewSession(req);
+  detachSession(req);
+}
+
 /** Whether the session has lost its id: its cookie will not be sent. */
 export function isDetached(req: RequestLike): boolean {
   return Reflect.has(req, 'sessionID') && sessionIdOf(req) === undefined;

@@ -4,14 +4,13 @@ import { fromStore, SmsOtpError } from './errors.js';
 import { belongsTo } from './marks.js';
 import type { Channel } from './otp-client.js';
 import {
-  detachSession,
+  emptySession,
   header,
   isObject,
   isSessionUser,
   localPath,
   property,
   type RequestLike,
-  renewSession,
   signedInAs,
 } from './request.js';
 import { beginWith, canEnd, ownEntry } from './session.js';
@@ -107,10 +106,7 @@ export function requireSmsOtp(options: RequireSmsOtpOptions = {}): Guard {
     }
     // Since the session was read its user may have signed out: then nothing is written to it. Or a PIN was sent.
     fromStore(beginWith(req, session), GUARD_STORE_TIMEOUT_MS)
-      .catch(() => {
-        renewSession(req);
-        detachSession(req);
-      })
+      .catch(() => emptySession(req))
       .then(redirect)
       .catch(next);
   }

@@ -1,7 +1,7 @@
 /** The host's session: what we note in it, and how it is written without undoing what other requests have done to it. */
 
 import { endedSessions } from './ended.js';
-import { fromStore, SessionEnded, SmsOtpError } from './errors.js';
+import { fromStore, isStoreFailure, SessionEnded, SmsOtpError } from './errors.js';
 import {
   dropSession,
   isNewSession,
@@ -155,8 +155,7 @@ async function readLiving(req: RequestLike): Promise<object | undefined> {
     const returned: unknown = Reflect.apply(store.get, store, [
       id,
       (error: unknown, stored: unknown) => {
-        // A store of files says it so (as express-session knows it).
-        if (error && property(error, 'code') !== 'ENOENT') reject(error);
+        if (isStoreFailure(error)) reject(error);
         else if (!stored || ended.has(id) || isOther(signedInAs(req), storedUser(req, stored)))
           reject(new SessionEnded());
         else resolve(Object(stored));

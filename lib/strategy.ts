@@ -24,6 +24,7 @@ import {
   bodyField,
   detachSession,
   dropSession,
+  emptySession,
   hasOldPassport,
   isAnswered,
   isDetached,
@@ -33,7 +34,6 @@ import {
   isSameSite,
   property,
   type RequestLike,
-  renewSession,
   sessionIdOf,
   signedInAs,
 } from './request.js';
@@ -179,9 +179,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
     } catch (thrown) {
       if (!(await isEnd(turn.req, thrown))) throw thrown;
       // Whoever signed out stays out. The request goes on with a session of nobody's.
-      renewSession(turn.req);
-      // Passport may leave a message there. But its cookie must not take the place of one that the browser got meanwhile.
-      detachSession(turn.req);
+      emptySession(turn.req);
       if (!(thrown instanceof SessionEnded)) throw thrown;
       return outcome(turn, 'no_challenge', {});
     }
