@@ -6,7 +6,7 @@ import type { Channel } from './otp-client.js';
 import {
   attachSession,
   detachSession,
-  dropSession,
+  emptySession,
   isAnswered,
   isDetached,
   isObject,
@@ -228,7 +228,7 @@ function wrapOnce(
 // that was answered with an error may get out.
 function inTime({ req, timeoutMs, isEnded }: Login, callback: Callback): Callback {
   const timer = setTimeout(() => {
-    dropSession(req);
+    emptySession(req);
     end(new SmsOtpError('ERR_SMS_OTP_STORE', `The session store has not answered after ${timeoutMs} ms`));
   }, timeoutMs);
   let isOver = false;
@@ -283,13 +283,14 @@ export async function signOut(req: RequestLike, timeoutMs: number, newId?: strin
   if (typeof logOut !== 'function') return;
   // Once the session is gone from the request, taken off by the host or because the store was late, Passport must not go
   // on: what it throws in the store's callback would end the process.
-  const unlessGone = (callback: Callback) => (error?: unknown) => {
-    if (req.session) callback(error);
-  };
-  wrapOnce(session, 'save', {}, unlessGone);
+  wrapOnce(session, 'save', {}, (callback) => (error) => {
+    if (req.session === session) callback(error);
+  });
   wrapOnce(session, 'regenerate', {}, (callback) => {
     if (newId !== undefined && isDetached(req)) attachSession(req, newId);
-    return unlessGone(callback);
+    return (error) => {
+      if (req.session) callback(error);
+    };
   });
   const done = settle((callback) => Reflect.apply(logOut, req, [{ keepSessionInfo: true }, callback]));
   await fromStore(done, timeoutMs);

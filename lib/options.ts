@@ -119,7 +119,7 @@ interface CommonOptions<Req extends RequestLike> {
   ) => Awaitable<boolean>;
   /** Further origins (`https://app.example`) whose forms may post here. @default none */
   trustedOrigins?: readonly string[];
-  /** What budgets per client are counted for. @default `req.ip`, IPv6 cut to /64 */
+  /** What budgets per client are counted for; an IPv6 address is cut to /64. @default `req.ip` */
   clientKey?: (req: Req) => string | undefined;
   /** Texts in the visitor's language; undefined takes the English one. */
   messages?: <Code extends OutcomeCode>(

@@ -1,5 +1,6 @@
 /** What the phases of one strategy share: its counters, its challenges, its recipients and its voice. */
 
+import { isIPv6 } from 'node:net';
 import { createOutcome, type Outcome, type Turn } from './action.js';
 import { type Counters, createCounters, type Payer, type Refusal } from './budgets.js';
 import { type Challenge, maskedRecipient } from './challenge.js';
@@ -10,7 +11,7 @@ import type { EventBody, EventFields, SmsOtpEvent } from './events.js';
 import type { Settings } from './options.js';
 import type { Channel } from './otp-client.js';
 import { addressOf, createRecipients, isTest, type Recipients, type Target } from './recipient.js';
-import { clientAddress, property, type RequestLike } from './request.js';
+import { clientAddress, isObject, property, type RequestLike } from './request.js';
 
 /** The parts of one strategy. */
 export interface Parts {
@@ -131,7 +132,8 @@ export function createParts(settings: Settings): Parts {
       const key = settled(settings.clientKey(req));
       if (typeof key !== 'string' || key === '')
         throw misconfigured('`clientKey` gave no client for a request');
-      return { family: 4, key };
+      const address = isIPv6(key) && clientAddress({ ip: key, headers: {} });
+      return isObject(address) ? address : { family: 4, key };
     }
     const address = clientAddress(req);
     if (address === undefined) {

@@ -55,7 +55,7 @@ export function isSameSite(req: RequestLike, trustedOrigins: ReadonlySet<string>
   const origin = header(req, 'origin');
   const fetchSite = header(req, 'sec-fetch-site');
   const trusted = () => trustedOrigins.has(originOf(origin) ?? '');
-  if (fetchSite !== undefined) return fetchSite === 'same-origin' || fetchSite === 'none' || trusted();
+  if (fetchSite !== undefined && fetchSite !== 'none') return fetchSite === 'same-origin' || trusted();
   if (origin === undefined) return true;
   const theirs = originOf(origin);
   if (theirs === undefined) return false;
@@ -101,14 +101,6 @@ export function storedUser(req: RequestLike, session: unknown): string | undefin
 /** Whether the response has begun: nothing can be said to the visitor any more. */
 export function isAnswered(req: RequestLike): boolean {
   return property(property(req, 'res'), 'headersSent') === true;
-}
-
-/**
- * Takes the session off the request, and its id ({@link detachSession}): the browser may hold a newer one by then.
- */
-export function dropSession(req: RequestLike): void {
-  Reflect.set(req, 'session', null);
-  detachSession(req);
 }
 
 // Requests whose session was taken off or left without its id, with that id.
@@ -164,13 +156,14 @@ function hideIn(res: object, method: string, req: RequestLike): boolean {
 export function renewSession(req: RequestLike): void {
   const store = property(req, 'sessionStore');
   const generate = property(store, 'generate');
-  dropSession(req);
+  Reflect.set(req, 'session', null);
+  detachSession(req);
   if (typeof generate === 'function') Reflect.apply(generate, store, [req]);
 }
 
 /**
- * Takes the session off the request and leaves an empty one, for whoever reads there or writes a message. Its cookie is not
- * sent: it must not take the place of one that the browser got meanwhile.
+ * Takes the session off the request and leaves an empty one, for whoever reads there or writes a message: it is not saved,
+ * nor is its cookie sent, in the place of one that the browser got meanwhile.
  */
 export function emptySession(req: RequestLike): void {
   renewSession(req);

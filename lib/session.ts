@@ -3,7 +3,7 @@
 import { endedSessions } from './ended.js';
 import { fromStore, isStoreFailure, SessionEnded, SmsOtpError } from './errors.js';
 import {
-  dropSession,
+  emptySession,
   isNewSession,
   isObject,
   property,
@@ -131,7 +131,7 @@ export async function saveLiving(req: RequestLike, session: SavableSession): Pro
  * would wait for that store for ever, and the visitor for an answer.
  */
 export function fromSession<T>(req: RequestLike, answer: Promise<T>, ms: number): Promise<T> {
-  return fromStore(answer, ms, () => dropSession(req));
+  return fromStore(answer, ms, () => emptySession(req));
 }
 
 /** Whether another request can end this one's session, and a store would know. One that is new is not there yet. */

@@ -23,7 +23,6 @@ import { isTarget, type NoTarget, type Target } from './recipient.js';
 import {
   bodyField,
   detachSession,
-  dropSession,
   emptySession,
   hasOldPassport,
   isAnswered,
@@ -316,7 +315,7 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       await signOut(req, settings.storeTimeoutMs, newId);
     } catch (thrown) {
       // The store may still hold the session that the password has signed in: its cookie must not get out.
-      dropSession(req);
+      emptySession(req);
       throw thrown;
     }
   }

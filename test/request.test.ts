@@ -404,6 +404,12 @@ describe('the address that a client is counted for', () => {
     expect(await from('one', '+385911234501')).toBe('pin_sent');
     expect(await from('one', '+385911234502')).toBe('uncompletedPerClient');
     expect(await from('two', '+385911234502')).toBe('pin_sent');
+    // An address is counted as `req.ip` would be: whoever has a network has all of its addresses.
+    expect(await from('2001:db8:0:1::1', '+385911234503')).toBe('pin_sent');
+    expect(await from('2001:DB8:0:1:ffff::2', '+385911234504')).toBe('uncompletedPerClient');
+    expect(await from('2001:db8:0:2::1', '+385911234504')).toBe('pin_sent');
+    expect(await from('::ffff:192.0.2.1', '+385911234505')).toBe('pin_sent');
+    expect(await from('192.0.2.1', '+385911234506')).toBe('uncompletedPerClient');
   });
 
   it.each([

@@ -96,6 +96,8 @@ describe('whether a page of ours sent the request', () => {
   it.each([
     ['same-origin', undefined, true],
     ['none', undefined, true],
+    ['none', 'https://evil.example', false],
+    ['none', 'null', false],
     ['same-site', undefined, false],
     ['cross-site', undefined, false],
     ['', undefined, false],
