@@ -9,19 +9,22 @@ const KEPT_MS = 120_000;
 /** A session that was read longer ago is written only where the store still has it: another process may have ended it. */
 const ASKED_AFTER_MS = 1000;
 
-/** A writer does not wait longer for a write to be undone. */
+/** Nobody waits longer for a write to be undone. */
 const LONGEST_UNDO_MS = 3000;
 
 interface EndedSessions {
   has(id: unknown): boolean;
   /** How often it was ended lately: whoever ends one can see whether somebody else has done so, too. */
   times(id: unknown): number;
+  /** A login has put another session in its place. Whoever ends it still, by the old cookie, ends the new one. */
+  replace(id: unknown, newId: unknown): void;
 }
 
 interface Ended {
   /** By `performance.now()`. */
   at: number;
   times: number;
+  newId?: unknown;
 }
 
 /** Called with the store's answer, and with what passes it on. */
@@ -42,6 +45,10 @@ export function endedSessions(req: RequestLike): EndedSessions {
   const ended = {
     has: (id: unknown) => performance.now() - (ends.get(id)?.at ?? Number.NEGATIVE_INFINITY) < KEPT_MS,
     times: (id: unknown) => (ended.has(id) ? (ends.get(id)?.times ?? 0) : 0),
+    replace(id: unknown, newId: unknown) {
+      const end = ends.get(id);
+      if (end) ends.set(id, { ...end, newId: copyOf(newId) });
+    },
   };
   const { destroy, set, clear, generate, get, createSession } = store;
   if (typeof destroy !== 'function') return ended;
@@ -54,26 +61,31 @@ export function endedSessions(req: RequestLike): EndedSessions {
     }
     // Some stores take a list.
     const before = [given].flat().map((id) => [copyOf(id), ends.get(id)] as const);
-    for (const [id] of before) {
+    const newIds: unknown[] = [];
+    for (const [id, earlier] of before) {
       const times = ended.times(id) + 1;
       ends.delete(id);
       ends.set(id, { at: performance.now(), times });
+      const newId = earlier?.newId;
+      if (newId === undefined || newIds.includes(newId)) continue;
+      newIds.push(newId);
+      before.push([newId, ends.get(newId)]);
     }
     return (error, answer) => {
       // It may be there still, and its user cannot know: it is left to whoever reads it.
-      for (const [id, earlier] of error ? before : []) {
+      const isThere = isStoreFailure(error);
+      for (const [id, earlier] of isThere ? before : []) {
         if (earlier === undefined) ends.delete(id);
         else ends.set(id, earlier);
       }
-      answer();
+      endAll(isThere ? [] : newIds, answer);
     };
   });
   // A request may have read it before the end and write it long after.
   wrap(store, 'set', set, (id) => {
     const clearsBefore = clears;
     return (_error, answer) => {
-      if (clears === clearsBefore && !ended.has(id)) answer();
-      else undo(id, answer);
+      endAll(clears === clearsBefore && !ended.has(id) ? [] : [id], answer);
     };
   });
   wrap(store, 'clear', clear, () => {
@@ -127,14 +139,18 @@ export function endedSessions(req: RequestLike): EndedSessions {
   watched.set(store, ended);
   return ended;
 
-  // Whoever was signed in would be so again. The writer gets its answer, be the store thrown at, broken or silent.
-  function undo(id: unknown, answer: () => void): void {
+  // Whoever was signed in would be so again. The caller gets its answer, be the store thrown at, broken or silent.
+  function endAll([id, ...others]: readonly unknown[], answer: () => void): void {
+    if (id === undefined) {
+      answer();
+      return;
+    }
     let timer: NodeJS.Timeout | undefined;
     const once = (): void => {
       if (timer === undefined) return;
       clearTimeout(timer);
       timer = undefined;
-      answer();
+      endAll(others, answer);
     };
     timer = setTimeout(once, LONGEST_UNDO_MS);
     try {
@@ -167,9 +183,11 @@ function wrap(store: object, name: string, method: unknown, begin: (id: unknown)
     }
     try {
       const returned: unknown = Reflect.apply(method, this, args);
-      // Without a callback a promise tells it.
-      if (returned instanceof Promise && typeof last !== 'function') {
-        returned.catch(() => end(true, () => undefined));
+      // Without a callback a promise tells it, or nothing does.
+      if (typeof last !== 'function') {
+        const tell = (error?: unknown): void => end(error, () => undefined);
+        if (returned instanceof Promise) returned.then(() => tell(), tell);
+        else tell();
       }
       return returned;
     } catch (thrown) {

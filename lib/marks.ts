@@ -82,7 +82,11 @@ function watchEnd(req: RequestLike): () => boolean {
   const ended = endedSessions(req);
   const id = sessionIdOf(req);
   const before = ended.times(id);
-  return () => ended.times(id) > before + 1;
+  return () => {
+    // Nor can whoever signs out once the login is done and not answered yet.
+    ended.replace(id, sessionIdOf(req));
+    return ended.times(id) > before + 1;
+  };
 }
 
 // Passport waits for the host's serializer for ever, and throws in its answer where the host has answered or ended the

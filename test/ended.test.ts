@@ -276,6 +276,80 @@ it('is counted: how often it was ended lately', () => {
   expect(ended.times('id')).toBe(1);
 });
 
+describe('a session that a login has replaced', () => {
+  /** A store that answers at once in one of the ways in which stores do. */
+  function storeThat(destroys: (id: string) => unknown) {
+    const gone: string[] = [];
+    const store = {
+      destroy(id: string, callback?: (error?: unknown) => void): unknown {
+        const error = destroys(id);
+        if (!error) gone.push(id);
+        if (callback) callback(error);
+        else if (error) return Promise.reject(error);
+        return callback ? undefined : Promise.resolve();
+      },
+    };
+    const ended = endedSessions(requestOf(store));
+    store.destroy('old', () => {});
+    ended.replace('old', 'new');
+    store.destroy('unknown', () => {});
+    expect(ended.has('new')).toBe(false);
+    return { store, ended, gone };
+  }
+
+  it.each(['callback', 'promise'])('is ended with the new one, and that with its own (%s)', async (way) => {
+    const { store, ended, gone } = storeThat(() => undefined);
+    store.destroy('new', () => {});
+    ended.replace('new', 'newest');
+    gone.length = 0;
+    if (way === 'promise') await store.destroy('old');
+    else await new Promise<void>((resolve) => void store.destroy('old', () => resolve()));
+    expect(gone).toEqual(['old', 'new', 'newest']);
+    expect(ended.has('newest')).toBe(true);
+  });
+
+  it('is so where nobody waits for it, and the store says nothing', () => {
+    const gone: string[] = [];
+    const store = { destroy: (id: string, _callback?: () => void): void => void gone.push(id) };
+    const ended = endedSessions(requestOf(store));
+    store.destroy('old');
+    ended.replace('old', 'new');
+    store.destroy('old');
+    expect(gone).toEqual(['old', 'old', 'new']);
+  });
+
+  it('is so where the store says that the old one is gone, and not where it fails', () => {
+    for (const [error, ends] of [
+      [Object.assign(new Error('no file'), { code: 'ENOENT' }), true],
+      [new Error('the store is down'), false],
+    ] as const) {
+      let isSecond = false;
+      const { store, ended, gone } = storeThat((id) => isSecond && id === 'old' && error);
+      isSecond = true;
+      const told = vi.fn();
+      store.destroy('old', told);
+      expect(told.mock.calls).toEqual([[error]]);
+      expect([ended.has('new'), gone.includes('new')]).toEqual([ends, ends]);
+      expect(ended.times('old')).toBe(ends ? 2 : 1);
+    }
+  });
+
+  it('is ended alone once two minutes have passed, or where it has not ended before', () => {
+    const { store, ended, gone } = storeThat(() => undefined);
+    vi.advanceTimersByTime(120_001);
+    ended.replace('never ended', 'another');
+    for (const id of ['old', 'never ended']) store.destroy(id, () => {});
+    expect(gone).toEqual(['old', 'unknown', 'old', 'never ended']);
+  });
+
+  it('is ended once where an id points at itself', () => {
+    const { store, ended, gone } = storeThat(() => undefined);
+    ended.replace('old', 'old');
+    store.destroy('old', () => {});
+    expect(gone).toEqual(['old', 'unknown', 'old', 'old']);
+  });
+});
+
 it('is none of which a browser gets the id again', () => {
   const store = {
     destroy() {},

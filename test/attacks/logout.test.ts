@@ -27,6 +27,7 @@ expectNoUnhandledRejection();
 /** A step-up site with a password, and a service (and a host) that answers when it is told to. */
 async function site(session: object = {}, spell = (cookie: string) => cookie) {
   const client = fakeClient();
+  const gates = { logout: createGate(), login: createGate() };
   let arrived: () => void = () => undefined;
   let answer: () => void = () => undefined;
   let isSlow = false;
@@ -83,6 +84,19 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
         Reflect.set(req.session, 'note', 'written long after it was read');
         res.end();
       });
+      app.post('/logout/slow', async (req, res, next) => {
+        await gates.logout.pass();
+        req.logOut((error: unknown) => (error ? next(error) : res.end()));
+      });
+      app.post(
+        '/login/pin/slow',
+        passport.authenticate('sms-otp', { phase: 'check' } as object),
+        async (_req, res) => {
+          // The user's trusted browsers are revoked, say.
+          await gates.login.pass();
+          res.end();
+        },
+      );
       app.post('/later', (req, res, next) => {
         const finish = async (error: unknown, user?: Express.User | false) => {
           if (error || !user) return next(error ?? new Error('refused'));
@@ -120,10 +134,12 @@ async function site(session: object = {}, spell = (cookie: string) => cookie) {
     request(at).post(path).set('Cookie', cookie).set('Sec-Fetch-Site', 'same-origin').type('form').send(form);
   const get = (path: string) => request(at).get(path).set('Cookie', cookie);
   return {
+    at,
     client,
     host,
     post,
     get,
+    gates,
     refuseUsers: () => {
       refusesUsers = true;
     },
@@ -307,6 +323,29 @@ it('is not undone by the right PIN, where the host does something else before it
   expect([status, headers['set-cookie']]).toEqual([500, undefined]);
   expect(host.errors).toMatchObject([{ code: 'ERR_SMS_OTP_SESSION', status: 500 }]);
   expect((await get('/secret')).status).toBe(403);
+});
+
+it('is not undone by the right PIN, where the host does something else once it has logged in', async () => {
+  for (const isEarly of [true, false]) {
+    const { post, host, gates, at } = await site();
+    await post('/login');
+    const isSigningOut = gates.logout.shut();
+    const logout = post('/logout/slow').then((response) => response);
+    await isSigningOut;
+    const isLoggedIn = gates.login.shut();
+    const check = post('/login/pin/slow', { pin: PIN }).then((response) => response);
+    await isLoggedIn;
+    if (!isEarly) gates.login.open();
+    const early = isEarly ? undefined : await check;
+    gates.logout.open();
+    expect((await logout).status).toBe(200);
+    gates.login.open();
+    const { status, headers } = early ?? (await check);
+    const cookies = [String(headers['set-cookie']).split(';')[0] ?? ''];
+    expect([status, host.errors]).toEqual([200, []]);
+    const { body } = await request(at).get('/me').set('Cookie', cookies);
+    expect(body.user, `early: ${isEarly}`).toBeNull();
+  }
 });
 
 it('nor is a login by the second of two clicks on its PIN, which finds no session any more', async () => {
