@@ -254,6 +254,12 @@ export function createCounters(settings: CounterSettings): Counters {
 
   const limiterOf = (options: LimiterOptions): Limiter => {
     const limiter = settings.limiter(options);
+    const name = String(Object(limiter).constructor?.name);
+    if (name.includes('NonAtomic')) {
+      throw new TypeError(
+        `SmsOtpStrategy: a ${name} would let a PIN be used twice. Give an atomic \`limiter\`.`,
+      );
+    }
     return inMemory ? limiter : inPromises(limiter);
   };
   const prefix = (what: string) => `sms-otp:${settings.name}:${what}`;
@@ -779,7 +785,10 @@ function inPromises(limiter: Limiter): Limiter {
   return {
     consume: async (key, points) => limiter.consume(key, points),
     reward: async (key, points) => limiter.reward(key, points),
-    get: async (key) => limiter.get(key),
+    get: async (key) => {
+      const result = await limiter.get(key);
+      return result === null ? null : requireResult(result);
+    },
     delete: async (key) => limiter.delete(key),
   };
 }

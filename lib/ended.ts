@@ -24,6 +24,8 @@ interface Ended {
   /** By `performance.now()`. */
   at: number;
   times: number;
+  /** The store has said so: until then a logout must find who is signed in. */
+  isGone: boolean;
   newId?: unknown;
 }
 
@@ -50,6 +52,7 @@ export function endedSessions(req: RequestLike): EndedSessions {
       if (end) ends.set(id, { ...end, newId: copyOf(newId) });
     },
   };
+  const isGone = (id: unknown): boolean => ended.has(id) && ends.get(id)?.isGone === true;
   const { destroy, set, clear, generate, get, createSession } = store;
   if (typeof destroy !== 'function') return ended;
   let clears = 0;
@@ -65,7 +68,7 @@ export function endedSessions(req: RequestLike): EndedSessions {
     for (const [id, earlier] of before) {
       const times = ended.times(id) + 1;
       ends.delete(id);
-      ends.set(id, { at: performance.now(), times });
+      ends.set(id, { at: performance.now(), times, isGone: isGone(id) });
       const newId = earlier?.newId;
       if (newId === undefined || newIds.includes(newId)) continue;
       newIds.push(newId);
@@ -74,9 +77,10 @@ export function endedSessions(req: RequestLike): EndedSessions {
     return (error, answer) => {
       // It may be there still, and its user cannot know: it is left to whoever reads it.
       const isThere = isStoreFailure(error);
-      for (const [id, earlier] of isThere ? before : []) {
-        if (earlier === undefined) ends.delete(id);
-        else ends.set(id, earlier);
+      for (const [id, earlier] of before) {
+        const end = isThere ? earlier : ends.get(id);
+        if (end === undefined) ends.delete(id);
+        else ends.set(id, { ...end, isGone: end.isGone || !isThere });
       }
       endAll(isThere ? [] : newIds, answer);
     };
@@ -100,10 +104,19 @@ export function endedSessions(req: RequestLike): EndedSessions {
       return session;
     });
   }
+  if (typeof get === 'function') {
+    // What is written to one that ends meanwhile is there for a moment.
+    Reflect.set(store, 'get', (id: unknown, answer: unknown, ...rest: unknown[]): unknown => {
+      const unlessEnded = (...given: unknown[]): unknown =>
+        Reflect.apply(Object(answer), undefined, isGone(id) ? [] : given);
+      return Reflect.apply(get, store, [id, typeof answer === 'function' ? unlessEnded : answer, ...rest]);
+    });
+  }
   const setUnlessEnded = store.set;
   if (typeof setUnlessEnded === 'function' && typeof get === 'function') {
     Reflect.set(store, 'set', (...args: unknown[]): unknown => {
       const [id, session, answer] = args;
+      if (isGone(id) && typeof answer === 'function') return Reflect.apply(answer, undefined, []);
       const read = reads.get(Object(session));
       const isKnown = !read || (performance.now() - read.at < ASKED_AFTER_MS && read.clears === clears);
       if (isKnown || typeof answer !== 'function') return Reflect.apply(setUnlessEnded, store, args);

@@ -138,13 +138,56 @@ describe('a write', () => {
     expect([...kept]).toEqual(['other']);
   });
 
-  it('that begins after its session ended is undone, too', () => {
+  it('that begins after its session ended is undone where the store cannot be asked', () => {
     const { kept, store, answer } = slowStore();
     store.destroy('id');
     const done = vi.fn();
     store.set('id', {}, done);
     answer();
     expect([done.mock.calls.length, [...kept]]).toEqual([1, []]);
+  });
+
+  it('that begins after its session ended is none, and answered', () => {
+    const set = vi.fn((_id: string, _session: object, answer: () => void) => answer());
+    const store = { get() {}, set, destroy: (_id: string, answer?: () => void) => answer?.() };
+    endedSessions(requestOf(store));
+    store.destroy('id');
+    const done = vi.fn();
+    store.set('id', {}, done);
+    expect([set.mock.calls.length, done.mock.calls]).toEqual([0, [[]]]);
+    store.set('other', {}, done);
+    vi.advanceTimersByTime(120_001);
+    store.set('id', {}, done);
+    expect([set.mock.calls.length, done.mock.calls.length]).toEqual([2, 3]);
+  });
+
+  it('to a session that has ended is read by nobody until it is undone', () => {
+    let undo: () => void = () => undefined;
+    const kept = new Set(['other']);
+    const store = {
+      get(id: string, answer?: (error: unknown, session?: object) => void) {
+        answer?.(null, kept.has(id) ? { id } : undefined);
+        return 'answer';
+      },
+      set: (id: string, _session: object, answer: () => void) => {
+        store.destroy('id', () => {});
+        kept.add(id);
+        answer();
+      },
+      destroy: (id: string, answer: () => void) => {
+        undo = () => void kept.delete(id);
+        answer();
+      },
+    };
+    endedSessions(requestOf(store));
+    store.set('id', {}, () => {});
+    expect([...kept]).toEqual(['other', 'id']);
+    const read = vi.fn();
+    for (const id of ['id', 'other']) expect(store.get(id, read)).toBe('answer');
+    expect(read.mock.calls).toEqual([[], [null, { id: 'other' }]]);
+    expect(store.get('id')).toBe('answer');
+    undo();
+    expect([...kept]).toEqual(['other']);
   });
 
   it('is answered once it is undone, and once only, however often the store says so', () => {

@@ -294,6 +294,28 @@ it('leaves the page of the host that writes an hour later its word, where nobody
   expect(JSON.stringify(sessions)).toContain('written long after it was read');
 });
 
+it('is not undone for whoever reads the session while a late write is being undone', async () => {
+  const gates = { set: createGate(), destroy: createGate() };
+  const store = new MemoryStore();
+  const { set, destroy } = store;
+  store.set = (...args) => void gates.set.pass().then(() => set.apply(store, args));
+  store.destroy = (...args) => void gates.destroy.pass().then(() => destroy.apply(store, args));
+  const { post, get } = await site({ store });
+  // From the first request of ours on.
+  await post('/login');
+  const isWriting = gates.set.shut();
+  const write = post('/slow').then((response) => response);
+  await isWriting;
+  expect((await post('/logout')).status).toBe(200);
+  const isUndoing = gates.destroy.shut();
+  gates.set.open();
+  await isUndoing;
+  expect((await get('/me')).body.user).toBeNull();
+  gates.destroy.open();
+  expect((await write).status).toBe(200);
+  expect((await get('/me')).body.user).toBeNull();
+});
+
 it('is not undone by the right PIN, where that login was ending the session at the same time', async () => {
   const gate = createGate();
   const store = new MemoryStore();

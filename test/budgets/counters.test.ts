@@ -1120,6 +1120,10 @@ describe('a limiter', () => {
     });
     store.next('consume', 'claim', () => answer);
     await expect(counters.claim('C')).rejects.toMatchObject({ ...down, cause });
+    // Null is how a limiter says that it knows nothing.
+    if (answer === null) return;
+    store.next('get', 'claim', () => answer);
+    await expect(counters.attemptsUsed('C')).rejects.toMatchObject({ ...down, cause });
   });
 
   it.each(nonsense)('that rejects with %s grants nothing and refuses nothing', async (_what, answer) => {

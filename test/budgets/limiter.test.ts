@@ -1,6 +1,7 @@
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import session from 'express-session';
+import { RateLimiterEtcdNonAtomic, RateLimiterRedisNonAtomic } from 'rate-limiter-flexible';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { checked, pass, SECOND, site, stopTheClock, word, wrongPins } from '../support/asking.js';
 import { barrier } from '../support/barrier.js';
@@ -173,6 +174,29 @@ describe('a limiter of the host', () => {
       expect(Object.keys(options).sort()).toEqual(['duration', 'keyPrefix', 'points', 'purpose']);
       expect(options.duration).toBeLessThanOrEqual(2_147_483);
     }
+  });
+
+  it.each([RateLimiterRedisNonAtomic, RateLimiterEtcdNonAtomic])(
+    'is none of a class that does not count in one step (%o)',
+    async (Limiter) => {
+      const limiter = (options: { points: number; duration: number }) =>
+        new Limiter({ ...options, storeClient: {} });
+      await expect(site({ secret: SECRET, limiter })).rejects.toThrow(
+        new TypeError(
+          `SmsOtpStrategy: a ${Limiter.name} would let a PIN be used twice. Give an atomic \`limiter\`.`,
+        ),
+      );
+    },
+  );
+
+  it('is one of no class, too', async () => {
+    const limiter = () =>
+      Object.assign(Object.create(null), {
+        consume: async () => ({ consumedPoints: 1, remainingPoints: 4, msBeforeNext: 1000 }),
+        get: async () => null,
+      });
+    const { ask } = await site({ secret: SECRET, limiter });
+    expect(await ask()).toBe('sent');
   });
 
   it('is not shared by strategies of two names', async () => {
