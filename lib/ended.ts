@@ -108,7 +108,7 @@ export function endedSessions(req: RequestLike): EndedSessions {
     // What is written to one that ends meanwhile is there for a moment.
     Reflect.set(store, 'get', (id: unknown, answer: unknown, ...rest: unknown[]): unknown => {
       const unlessEnded = (...given: unknown[]): unknown =>
-        Reflect.apply(Object(answer), undefined, isGone(id) ? [] : given);
+        Reflect.apply(Object(answer), undefined, given[0] || !isGone(id) ? given : []);
       return Reflect.apply(get, store, [id, typeof answer === 'function' ? unlessEnded : answer, ...rest]);
     });
   }

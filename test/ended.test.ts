@@ -163,10 +163,11 @@ describe('a write', () => {
 
   it('to a session that has ended is read by nobody until it is undone', () => {
     let undo: () => void = () => undefined;
+    let error: Error | null = null;
     const kept = new Set(['other']);
     const store = {
       get(id: string, answer?: (error: unknown, session?: object) => void) {
-        answer?.(null, kept.has(id) ? { id } : undefined);
+        answer?.(error, kept.has(id) && !error ? { id } : undefined);
         return 'answer';
       },
       set: (id: string, _session: object, answer: () => void) => {
@@ -186,6 +187,9 @@ describe('a write', () => {
     for (const id of ['id', 'other']) expect(store.get(id, read)).toBe('answer');
     expect(read.mock.calls).toEqual([[], [null, { id: 'other' }]]);
     expect(store.get('id')).toBe('answer');
+    error = new Error('down');
+    store.get('id', read);
+    expect(read.mock.lastCall).toEqual([error, undefined]);
     undo();
     expect([...kept]).toEqual(['other']);
   });
