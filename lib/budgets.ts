@@ -4,7 +4,7 @@
  */
 
 import { createHmac, createSecretKey } from 'node:crypto';
-import type { Credit } from './challenge.js';
+import { type Credit, LONGEST_CHAIN_MS } from './challenge.js';
 import { fromStore } from './errors.js';
 
 /** `points` per `duration` seconds. */
@@ -323,7 +323,8 @@ export function createCounters(settings: CounterSettings): Counters {
   const claims = limiterOf({
     keyPrefix: prefix('claim'),
     points: 1,
-    duration: lifetime,
+    // A copy of the challenge in another session could be sent again for so long.
+    duration: lifetime + LONGEST_CHAIN_MS / 1000,
     purpose: 'claim',
   });
 

@@ -7,6 +7,9 @@ import type { Channel } from './otp-client.js';
 import { type RequestLike, signedInAs } from './request.js';
 import { ownEntry, saveSession, sessionOf, setNote } from './session.js';
 
+/** A resend after the PIN has expired makes a new one: for so long. What came before (a password) was proved then. */
+export const LONGEST_CHAIN_MS = 3_600_000;
+
 /** A PIN that was sent and not yet settled. Plain data that survives JSON; times are milliseconds since 1970. */
 export interface Challenge {
   /** 128 random bits, the same through all resends. Counters are keyed by it. */

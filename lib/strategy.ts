@@ -2,6 +2,7 @@
 
 import PassportStrategy from 'passport-strategy';
 import { type Action, type Phase, type SmsOtpAuthenticateOptions, setHeader, type Turn } from './action.js';
+import { LONGEST_CHAIN_MS } from './challenge.js';
 import { createCheck } from './check.js';
 import { createClicks } from './clicks.js';
 import { createDelivery } from './delivery.js';
@@ -38,9 +39,6 @@ import {
 } from './request.js';
 import { trimMessages } from './session.js';
 import type { Verify } from './verify.js';
-
-// A resend after the PIN has expired makes a new one: for so long. What came before (a password) was proved then.
-const LONGEST_CHAIN_MS = 3_600_000;
 
 interface Actions {
   success(user: unknown, info: object): void;

@@ -4,7 +4,8 @@
  */
 
 import fc from 'fast-check';
-import { requireSmsOtp } from 'passport-sms-otp';
+import { type Limiter, type LimiterOptions, requireSmsOtp } from 'passport-sms-otp';
+import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createHost, fakeClient, type LooseOptions, PHONE, PIN, serve } from '../support/host.js';
@@ -141,6 +142,42 @@ it('makes no PIN work twice, also where the store still holds the challenge of b
     ]);
   }
   expect(client.checks.length).toBeLessThanOrEqual(5);
+});
+
+it('sends no message for a challenge that was used, to whoever kept a copy, in all of its hour', async () => {
+  const kept = new Map<string, unknown>();
+  const { client, host, at } = await site({
+    challenges: {
+      get: async (_req: unknown, name: string) => kept.get(name),
+      set: async (_req: unknown, name: string, challenge: unknown) => {
+        kept.set(name, challenge);
+      },
+      remove: async () => {},
+    },
+    secret: 's'.repeat(32),
+    limiter: (options: LimiterOptions): Limiter => {
+      const memory = new RateLimiterMemory(options);
+      return {
+        consume: (key, points) => memory.consume(key, points),
+        reward: (key, points) => memory.reward(key, points),
+        delete: (key) => memory.delete(key),
+        // By the clock that moves here, as a store elsewhere does it.
+        get: async (key) => {
+          const found = await memory.get(key);
+          return found && found.msBeforeNext > 0 ? found : null;
+        },
+      };
+    },
+  } as LooseOptions);
+  const owner = host.browser(at);
+  expect((await owner.issue()).status).toBe(202);
+  expect((await owner.check()).status).toBe(200);
+  for (const minutes of [1, 11, 12, 30, 59, 60, 71]) {
+    jumpTo(minutes * 60 * SECOND);
+    const { status, body } = await host.browser(at).resend();
+    expect([status, body.outcome.code], `after ${minutes} minutes`).toEqual([401, 'no_challenge']);
+  }
+  expect([client.sends.length, client.resends.length]).toEqual([1, 0]);
 });
 
 it('takes no proof from the future, and none that a jump has made old', async () => {

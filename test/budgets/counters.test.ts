@@ -209,7 +209,7 @@ describe('the limiters', () => {
       budget('countrySends', Number.MAX_SAFE_INTEGER, 2 * HOUR),
       budget('countryCompletions', Number.MAX_SAFE_INTEGER, 2 * HOUR),
       { keyPrefix: 'sms-otp:test:attempts', points: 5, duration: 660, purpose: 'attempts' },
-      { keyPrefix: 'sms-otp:test:claim', points: 1, duration: 660, purpose: 'claim' },
+      { keyPrefix: 'sms-otp:test:claim', points: 1, duration: 4260, purpose: 'claim' },
       { keyPrefix: 'sms-otp:test:checkTurn', points: 1, duration: 3, purpose: 'budget' },
       { keyPrefix: 'sms-otp:test:checkTurnOfNumber', points: 4, duration: 1, purpose: 'budget' },
     ]);

@@ -164,7 +164,7 @@ describe('a limiter of the host', () => {
       'budget 10/900',
       'budget 30/86400',
       'attempts 5/660',
-      'claim 1/660',
+      'claim 1/4260',
     ]) {
       expect(made).toContain(expected);
     }
