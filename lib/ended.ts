@@ -66,9 +66,9 @@ export function endedSessions(req: RequestLike): EndedSessions {
     const before = [given].flat().map((id) => [copyOf(id), ends.get(id)] as const);
     const newIds: unknown[] = [];
     for (const [id, earlier] of before) {
-      const times = ended.times(id) + 1;
+      const end = { at: performance.now(), times: ended.times(id) + 1, isGone: isGone(id) };
       ends.delete(id);
-      ends.set(id, { at: performance.now(), times, isGone: isGone(id) });
+      ends.set(id, end);
       const newId = earlier?.newId;
       if (newId === undefined || newIds.includes(newId)) continue;
       newIds.push(newId);

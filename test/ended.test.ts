@@ -161,6 +161,52 @@ describe('a write', () => {
     expect([set.mock.calls.length, done.mock.calls.length]).toEqual([2, 3]);
   });
 
+  it('that begins after its session ended, and that nobody waits for, is undone', () => {
+    const kept = new Set<string>();
+    const store = {
+      get() {},
+      set: (id: string, _session: object, answer?: () => void) => {
+        kept.add(id);
+        answer?.();
+      },
+      destroy: (id: string, answer?: () => void) => {
+        kept.delete(id);
+        answer?.();
+      },
+    };
+    endedSessions(requestOf(store));
+    store.destroy('id');
+    store.set('id', {});
+    expect([...kept]).toEqual([]);
+  });
+
+  it('is made, and read, while the store has not said that its session is gone, and after it has failed', () => {
+    const answers: ((error?: Error) => void)[] = [];
+    const set = vi.fn((_id: string, _session: object, answer: () => void) => answer());
+    const store = {
+      get: (_id: string, answer: (error: null, session: object) => void) => answer(null, {}),
+      set,
+      destroy: (_id: string, answer: (error?: Error) => void) => void answers.push(answer),
+    };
+    endedSessions(requestOf(store));
+    const isRead = () => {
+      const read = vi.fn();
+      store.get('id', read);
+      return read.mock.lastCall?.length === 2;
+    };
+    store.destroy('id', () => {});
+    store.destroy('id', () => {});
+    store.set('id', {}, () => {});
+    expect([isRead(), set.mock.calls.length]).toEqual([true, 1]);
+    // The second fails: the first may still do it.
+    answers[1]?.(new Error('down'));
+    expect(isRead()).toBe(true);
+    answers[0]?.();
+    expect(isRead()).toBe(false);
+    store.destroy('id', () => {});
+    expect(isRead()).toBe(false);
+  });
+
   it('to a session that has ended is read by nobody until it is undone', () => {
     let undo: () => void = () => undefined;
     let error: Error | null = null;
