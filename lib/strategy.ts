@@ -205,7 +205,11 @@ function createPhases(settings: Settings, verify: Verify): (turn: Turn) => Promi
       setHeader(req, 'Allow', 'POST');
       return refuse(turn, 'method_not_allowed');
     }
-    if (!isSameSite(req, settings.trustedOrigins)) return refuse(turn, 'cross_site');
+    if (!isSameSite(req, settings.trustedOrigins)) {
+      // The browser has kept its cookie to itself, and would take that of a new session, with a message, in its place.
+      if (isNewSession(req) && signedInAs(req) === undefined) detachSession(req);
+      return refuse(turn, 'cross_site');
+    }
     checkRoute(turn);
     const phase = phaseOf(turn);
     const sessionIds = phase === 'issue' ? clicks.idsOf(req) : [];

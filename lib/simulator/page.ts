@@ -133,11 +133,9 @@ mark { background: var(--mark); color: var(--mark-ink); border-radius: .3rem; pa
 @media (prefers-reduced-motion: no-preference) {
   .zzz { animation: doze 3.6s ease-in-out infinite; } .two { animation-delay: .5s; } .three { animation-delay: 1s; }
   .fresh { animation: arrive .35s cubic-bezier(.2, .9, .3, 1.3) backwards; }
-  .buzz { animation: buzz .45s linear; }
 }
 @keyframes doze { 0%, 100% { opacity: .15; transform: translateY(3px); } 50% { opacity: 1; transform: none; } }
 @keyframes arrive { from { opacity: 0; transform: translateY(.8rem) scale(.96); } }
-@keyframes buzz { 15%, 55%, 90% { transform: translateX(-3px) rotate(-.4deg); } 35%, 75% { transform: translateX(3px) rotate(.4deg); } }
 @media (min-width: 900px) and (min-height: 560px) {
   main { grid-template-columns: minmax(0, 26rem) 25rem; justify-content: center; align-items: center; gap: clamp(3rem, 8vw, 7rem); padding: 1.5rem; }
   .about { display: block; }
@@ -331,10 +329,6 @@ export const js = `'use strict';
     }
     if (document.hidden) unread += count;
     document.title = unread > 0 ? '(' + unread + ') Phone' : 'Phone';
-    const phone = document.querySelector('.phone');
-    phone.classList.remove('buzz');
-    void phone.offsetWidth;
-    phone.classList.add('buzz');
   }
 
   function arrive({ data }) {

@@ -84,6 +84,39 @@ describe('login CSRF', () => {
     },
   );
 
+  // A browser sends no `SameSite=Lax` cookie with such a form, but takes the one that the answer brings.
+  it.each(elsewhere)(
+    '%s cannot put a new session in the place of the one that the browser has',
+    async (_from, headers) => {
+      const told = { challengeRedirect: '/login/pin', failureRedirect: '/login', failureMessage: true };
+      const host = createHost(fakeClient(), {
+        routes(app, { passport }) {
+          for (const phase of ['issue', 'resend', 'check']) {
+            app.post(`/told/${phase}`, passport.authenticate('sms-otp', { phase, ...told } as object));
+          }
+        },
+      });
+      const address = await serve(host);
+      for (const phase of ['issue', 'resend', 'check']) {
+        const { status, cookies } = await post(
+          address,
+          `/told/${phase}`,
+          { phone: PHONE, pin: PIN },
+          headers,
+        );
+        expect([phase, status, cookies]).toEqual([phase, 302, []]);
+      }
+      // Those of our own pages tell what is wrong, and to whom.
+      const ours = await post(address, '/told/issue', {}, { 'Sec-Fetch-Site': 'same-origin' });
+      expect([ours.status, ours.cookies.length]).toEqual([302, 1]);
+      // And who came with a session is told so, too.
+      const Cookie = ours.cookies[0]?.split(';')[0] ?? '';
+      await post(address, '/told/issue', {}, { ...headers, Cookie });
+      const [kept] = Object.values(Object(host.store).sessions ?? {});
+      expect(JSON.parse(String(kept)).messages).toHaveLength(2);
+    },
+  );
+
   it('an attacker who knows the PIN cannot use it in a browser of their own', async () => {
     const host = createHost(fakeClient());
     const address = await serve(host);
