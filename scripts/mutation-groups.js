@@ -1,7 +1,7 @@
 /** Which suites judge which sources: a mutant is tried against these and not against everything. */
 
 const strategy = ['test/strategy.test.ts', 'test/strategy/*.test.ts', 'test/outcome.test.ts'];
-const attacks = ['test/attacks/{clients,late,logout,process,second-factor}.test.ts'];
+const attacks = ['test/attacks/{browser,clients,late,logout,process,second-factor}.test.ts'];
 const secondFactor = [
   'test/second-factor.test.ts',
   'test/second-factor/{between,guard,login,marks,nobody-gets-in}.test.ts',
