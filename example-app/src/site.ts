@@ -59,9 +59,9 @@ export function createSite({ settings, sessionSecret, service, database, log }: 
       .set('Cache-Control', 'no-store')
       .json({ status: healthy ? 'ok' : 'down' });
   });
+  site.use(readForm);
   site.use(sessions({ secret: sessionSecret, store: new SqliteSessionStore(database), https }));
   site.use(passport.session());
-  site.use(readForm);
   site.use(requireCsrfToken);
   site.use(routes({ passport, knownBrowsers, countries }));
   site.use(notFound);
