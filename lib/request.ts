@@ -166,7 +166,11 @@ export function renewSession(req: RequestLike): void {
  * nor is its cookie sent, in the place of one that the browser got meanwhile.
  */
 export function emptySession(req: RequestLike): void {
-  renewSession(req);
+  try {
+    renewSession(req);
+  } catch {
+    // The host's `genid`, say: in a timer it would end the process, and an empty session is a courtesy.
+  }
   detachSession(req);
 }
 

@@ -513,6 +513,33 @@ it('an access log that hashes the session id finds one on every request, and no 
   expect(thrown).toEqual([]);
 });
 
+it('a genid that fails while a late session store is given up ends in an answer, and the process goes on', async () => {
+  const thrown = noteUncaught();
+  let reads = Number.NEGATIVE_INFINITY;
+  class Late extends session.MemoryStore {
+    override get(...[id, callback]: Parameters<session.MemoryStore['get']>): void {
+      reads += 1;
+      // Express-session has read it; our own look is never answered.
+      if (reads !== 2) super.get(id, callback);
+    }
+  }
+  const host = createHost(fakeClient(), {
+    session: {
+      store: new Late(),
+      genid: () => {
+        if (reads > 0) throw new Error('no more random numbers');
+        return `${Math.random()}`;
+      },
+    },
+    strategy: { storeTimeoutMs: 50 },
+  });
+  const browser = host.browser(await serve(host));
+  await browser.issue();
+  reads = 0;
+  expect((await browser.post('/login/pin', { pin: PIN })).status).toBe(503);
+  expect(thrown).toEqual([]);
+});
+
 it('a log that reads the session of a guarded page finds one, also where a sign-out has overtaken it', async () => {
   const store = new session.MemoryStore();
   const sessions: unknown[] = [];

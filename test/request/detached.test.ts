@@ -85,6 +85,23 @@ describe('a session without its id', () => {
     },
   );
 
+  it.each(['before', 'after'])(
+    'is left empty, or not at all, where the host fails %s there is one',
+    (when) => {
+      const { req, res, seen } = withResponse();
+      const generate = () => {
+        if (when === 'after') Object.assign(req, { session: { cookie: {} }, sessionID: 'new' });
+        throw new Error('genid failed');
+      };
+      Object.assign(req, { sessionStore: { generate } });
+      emptySession(req);
+      expect(req.session).toEqual(when === 'after' ? { cookie: {} } : null);
+      expect(isDetached(req)).toBe(true);
+      res.end();
+      expect(seen).toEqual([undefined, undefined]);
+    },
+  );
+
   it('is none where there was never one', () => {
     const req = { headers: {} };
     detachSession(req);
