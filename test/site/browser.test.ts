@@ -238,12 +238,12 @@ describe.skipIf(isMissing)('every page, also with a mistake in it', () => {
     await expectFine(page, 'a page that is not there');
     await page.goto(`${site.url}/login`);
     await expectFine(page, 'the login');
-    await page.keyboard.press('Enter');
+    await page.locator('#phone').press('Enter');
     await page.getByRole('alert').waitFor();
     await expectFine(page, 'the login with a mistake');
     await askForPin(page, phone);
     await expectFine(page, 'the page for the PIN');
-    await page.keyboard.press('Enter');
+    await page.locator('#pin').press('Enter');
     await page.getByRole('alert').waitFor();
     await expectFine(page, 'the page for the PIN with a mistake');
     await page.locator('#pin').fill(pinFor(phone));
