@@ -9,6 +9,7 @@ import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { expectNoUnhandledRejection } from '../support/calm.js';
 import { createHost, fakeClient, type LooseOptions, PHONE, PIN, serve } from '../support/host.js';
+import { SECRET } from '../support/limiters.js';
 
 expectNoUnhandledRejection();
 
@@ -95,6 +96,18 @@ it('lets nobody guess or send more than in the time that the clock has shown', a
   expect(most).toBeGreaterThan(5);
 }, 60_000);
 
+/** A store that takes nothing away: as somebody has it who kept a copy. */
+function unforgetting() {
+  const kept = new Map<string, unknown>();
+  return {
+    get: async (_req: unknown, name: string) => kept.get(name),
+    set: async (_req: unknown, name: string, challenge: unknown) => {
+      kept.set(name, challenge);
+    },
+    remove: async () => {},
+  };
+}
+
 it('gives nobody new attempts, also where the store still holds the challenge of before', async () => {
   const kept = new Map<string, unknown>();
   const { client, host, at } = await site({
@@ -120,15 +133,8 @@ it('gives nobody new attempts, also where the store still holds the challenge of
 });
 
 it('makes no PIN work twice, also where the store still holds the challenge of before', async () => {
-  const kept = new Map<string, unknown>();
   const { client, host, at } = await site({
-    challenges: {
-      get: async (_req: unknown, name: string) => kept.get(name),
-      set: async (_req: unknown, name: string, challenge: unknown) => {
-        kept.set(name, challenge);
-      },
-      remove: async () => {},
-    },
+    challenges: unforgetting(),
   } as LooseOptions);
   const first = host.browser(at);
   await first.issue();
@@ -145,16 +151,9 @@ it('makes no PIN work twice, also where the store still holds the challenge of b
 });
 
 it('sends no message for a challenge that was used, to whoever kept a copy, in all of its hour', async () => {
-  const kept = new Map<string, unknown>();
   const { client, host, at } = await site({
-    challenges: {
-      get: async (_req: unknown, name: string) => kept.get(name),
-      set: async (_req: unknown, name: string, challenge: unknown) => {
-        kept.set(name, challenge);
-      },
-      remove: async () => {},
-    },
-    secret: 's'.repeat(32),
+    challenges: unforgetting(),
+    secret: SECRET,
     limiter: (options: LimiterOptions): Limiter => {
       const memory = new RateLimiterMemory(options);
       return {
